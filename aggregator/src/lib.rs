@@ -1,0 +1,1 @@
+//! Ingest, load, migrate and split: from reports to answers.

@@ -1,0 +1,102 @@
+//! The public register of models: which names mean which model, how open its weights are at a date, and who hosts it.
+//!
+//! In: a model name as a gateway spells it, the provider label and upstream address beside it, and a date.
+//! Out: numbers of the register and a reason, never the input, its hash or its length.
+//! Guarantees: pure (no I/O and no clock when matching), linear in the length of the name, never panics, no allocation
+//! per look-up. Bad input (over 256 bytes, not ASCII, empty) is `Openness::Unknown` with `Reason::Unmatched`.
+
+mod axes;
+pub use axes::{Hosting, Openness};
+
+/// Number of a model in the register. Numbers are permanent and never reused; 0 is `UNLISTED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId(pub u32);
+
+impl ModelId {
+    /// A name outside the register. Its openness is what a proven family gives, else unknown.
+    pub const UNLISTED: ModelId = ModelId(0);
+}
+
+/// Number of a provider in the register. Numbers are permanent and never reused; 0 is `UNLISTED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProviderId(pub u16);
+
+impl ProviderId {
+    /// No provider label, or one outside the register.
+    pub const UNLISTED: ProviderId = ProviderId(0);
+}
+
+/// A calendar day in UTC, as days since 1970-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// The day that holds a Unix time in seconds.
+    pub const fn from_unix_seconds(seconds: u64) -> Day {
+        Day((seconds / 86_400) as i32)
+    }
+}
+
+/// Version of the register: `yyyymmdd * 100 + counter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CatalogueVersion(pub u32);
+
+/// What stands beside a model name and tells who hosts it. Never decides openness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Provider label as the gateway spells it (`openai`, `hosted_vllm`, `aws.bedrock`), empty if there is none.
+    pub provider: &'a str,
+    /// Host or URL of the upstream (`https://api.openai.com/v1`, `127.0.0.1:8000`), empty if not told.
+    pub address: &'a str,
+}
+
+/// Why a classification came out as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A rule of the register names it.
+    Matched,
+    /// A fine-tune or conversion of a model of the register.
+    Derived,
+    /// An alias (the maker's own or the contributor's).
+    Alias,
+    /// A name that says nothing: a deployment, an endpoint, an ARN of a private resource.
+    Opaque,
+    /// A router that picks a model by itself.
+    Router,
+    /// Nothing in the register matches.
+    Unmatched,
+}
+
+impl Reason {
+    /// Stable name, used in CSV and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Matched => "matched",
+            Reason::Derived => "derived",
+            Reason::Alias => "alias",
+            Reason::Opaque => "opaque",
+            Reason::Router => "router",
+            Reason::Unmatched => "unmatched",
+        }
+    }
+}
+
+/// What the register says of a name. All names in it come from the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classification {
+    /// The model, or `ModelId::UNLISTED`.
+    pub model: ModelId,
+    /// Family of the model (`gpt`, `llama`); empty if unknown. May be known when the model is not.
+    pub family: &'static str,
+    /// Openness of the weights at the date asked for.
+    pub openness: Openness,
+    /// Who hosts it.
+    pub hosting: Hosting,
+    /// The provider, or `ProviderId::UNLISTED`.
+    pub provider: ProviderId,
+    /// Why.
+    pub reason: Reason,
+}
+
+mod register;
+pub use register::{Catalogue, Model, Provider};

@@ -1,0 +1,1 @@
+//! The sidecar: reads a gateway's telemetry, classifies, counts, and sends counts.
