@@ -1,6 +1,6 @@
 //! The register: built once from the embedded data files.
 
-use crate::{CatalogueVersion, Classification, Day, ModelId, Openness, Hosting, Origin, ProviderId, Reason};
+use crate::{CatalogueVersion, Classification, Day, Hosting, ModelId, Openness, Origin, ProviderId, Reason};
 
 /// A model of the register.
 #[derive(Debug)]

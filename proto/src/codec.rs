@@ -1,0 +1,94 @@
+//! The codec of the `Uplink` service: a report travels as the bytes that were sealed, a receipt as a protobuf message.
+//!
+//! Guarantees: report bytes in = report bytes out, without a decode. Checking a report is the receiver's work
+//! (`report::check`).
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use prost::Message as _;
+use std::marker::PhantomData;
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use crate::v1::Receipt;
+
+/// What crosses the `Uplink` service.
+pub trait OnTheWire: Sized + Send + 'static {
+    /// Writes the message.
+    ///
+    /// # Errors
+    /// `Internal` if it does not fit.
+    fn write(self, dst: &mut EncodeBuf<'_>) -> Result<(), Status>;
+
+    /// Reads one whole message.
+    ///
+    /// # Errors
+    /// `Internal` if the bytes are not such a message.
+    fn read(src: &mut DecodeBuf<'_>) -> Result<Self, Status>;
+}
+
+impl OnTheWire for Bytes {
+    fn write(self, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.put(self);
+        Ok(())
+    }
+
+    fn read(src: &mut DecodeBuf<'_>) -> Result<Self, Status> {
+        let length = src.remaining();
+        Ok(src.copy_to_bytes(length))
+    }
+}
+
+impl OnTheWire for Receipt {
+    fn write(self, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        self.encode(dst).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    fn read(src: &mut DecodeBuf<'_>) -> Result<Self, Status> {
+        Receipt::decode(src).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// Encodes `T`, decodes `U`.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for ReportCodec<T, U> {
+    fn default() -> Self {
+        ReportCodec(PhantomData)
+    }
+}
+
+impl<T: OnTheWire, U: OnTheWire> Codec for ReportCodec<T, U> {
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ReportCodec<T, U>;
+    type Decoder = ReportCodec<T, U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ReportCodec::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ReportCodec::default()
+    }
+}
+
+impl<T: OnTheWire, U: OnTheWire> Encoder for ReportCodec<T, U> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.write(dst)
+    }
+}
+
+impl<T: OnTheWire, U: OnTheWire> Decoder for ReportCodec<T, U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        U::read(src).map(Some)
+    }
+}
