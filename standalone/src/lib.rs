@@ -1,1 +1,3 @@
 //! Everything in one process on embedded parts.
+
+pub mod embedded;
