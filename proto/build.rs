@@ -1,6 +1,6 @@
 //! Generates the messages and the service of `weighbridge/v1/uplink.proto`, without a protoc binary.
 //!
-//! Reports cross the service as raw bytes (`codec::ReportCodec`): the collector sends what its spool holds, ingest forwards
+//! Reports cross the service as raw bytes (`codec::RawCodec`): the collector sends what its spool holds, ingest forwards
 //! what it received, and a field that one of them does not know survives.
 
 use prost::Message as _;
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .comment("Reports up, receipts down; one receipt per report.")
         .input_type("::bytes::Bytes")
         .output_type("crate::v1::Receipt")
-        .codec_path("crate::codec::ReportCodec")
+        .codec_path("crate::codec::RawCodec")
         .client_streaming()
         .server_streaming()
         .build();

@@ -5,8 +5,23 @@
 //! Guarantees: pure (no I/O and no clock when matching), linear in the length of the name, never panics, no allocation
 //! per look-up. Bad input (over 256 bytes, not ASCII, empty) is `Openness::Unknown` with `Reason::Unmatched`.
 
+mod address;
 mod axes;
+mod build;
+mod data;
+mod embedded;
+mod envelope;
+mod guard;
+mod hosting;
+mod lexicon;
+mod lint;
+mod matcher;
+mod register;
+mod token;
+
 pub use axes::{Hosting, Openness};
+pub use lint::Problem;
+pub use register::{Catalogue, Model, Period, Provider};
 
 /// Number of a model in the register. Numbers are permanent and never reused; 0 is `UNLISTED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +49,19 @@ impl Day {
     /// The day that holds a Unix time in seconds.
     pub const fn from_unix_seconds(seconds: u64) -> Day {
         Day((seconds / 86_400) as i32)
+    }
+
+    /// The day with this date in the Gregorian calendar. Months run from 1 to 12; days beyond a month's end run over
+    /// into the next.
+    pub const fn from_civil(year: i32, month: u32, day: u32) -> Day {
+        // Counted from 0000-03-01, so that the leap day is a year's last.
+        let year = if month <= 2 { year - 1 } else { year };
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let month_from_march = (month as i32 + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + day as i32 - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        Day(era * 146_097 + day_of_era - 719_468)
     }
 }
 
@@ -97,6 +125,3 @@ pub struct Classification {
     /// Why.
     pub reason: Reason,
 }
-
-mod register;
-pub use register::{Catalogue, Model, Provider};

@@ -1,1 +1,20 @@
 //! The sidecar: reads a gateway's telemetry, classifies, counts, and sends counts.
+//!
+//! `source` reads a dialect, `profile` says what it means, `count` counts, `window` seals, `deliver` keeps and sends;
+//! `intake` and `run` assemble them. Everything up to `window` is pure: the caller passes the time.
+
+pub mod admin;
+pub mod classifier;
+pub mod command;
+pub mod config;
+pub mod count;
+pub mod deliver;
+pub mod discard;
+pub mod intake;
+pub mod observation;
+pub mod profile;
+pub mod receiver;
+pub mod report_view;
+pub mod run;
+pub mod source;
+pub mod window;

@@ -1,6 +1,7 @@
 //! The codec of the `Uplink` service: a report travels as the bytes that were sealed, a receipt as a protobuf message.
+//! The collector's OTLP receiver uses it too, for messages that are scanned and never decoded.
 //!
-//! Guarantees: report bytes in = report bytes out, without a decode. Checking a report is the receiver's work
+//! Guarantees: raw bytes in = raw bytes out, without a decode. Checking a report is the receiver's work
 //! (`report::check`).
 
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -13,7 +14,7 @@ use tonic::{
 
 use crate::v1::Receipt;
 
-/// What crosses the `Uplink` service.
+/// A message that crosses a service: raw bytes, or a receipt.
 pub trait OnTheWire: Sized + Send + 'static {
     /// Writes the message.
     ///
@@ -52,30 +53,30 @@ impl OnTheWire for Receipt {
 
 /// Encodes `T`, decodes `U`.
 #[derive(Debug, Clone, Copy)]
-pub struct ReportCodec<T, U>(PhantomData<(T, U)>);
+pub struct RawCodec<T, U>(PhantomData<(T, U)>);
 
-impl<T, U> Default for ReportCodec<T, U> {
+impl<T, U> Default for RawCodec<T, U> {
     fn default() -> Self {
-        ReportCodec(PhantomData)
+        RawCodec(PhantomData)
     }
 }
 
-impl<T: OnTheWire, U: OnTheWire> Codec for ReportCodec<T, U> {
+impl<T: OnTheWire, U: OnTheWire> Codec for RawCodec<T, U> {
     type Encode = T;
     type Decode = U;
-    type Encoder = ReportCodec<T, U>;
-    type Decoder = ReportCodec<T, U>;
+    type Encoder = RawCodec<T, U>;
+    type Decoder = RawCodec<T, U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ReportCodec::default()
+        RawCodec::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ReportCodec::default()
+        RawCodec::default()
     }
 }
 
-impl<T: OnTheWire, U: OnTheWire> Encoder for ReportCodec<T, U> {
+impl<T: OnTheWire, U: OnTheWire> Encoder for RawCodec<T, U> {
     type Item = T;
     type Error = Status;
 
@@ -84,7 +85,7 @@ impl<T: OnTheWire, U: OnTheWire> Encoder for ReportCodec<T, U> {
     }
 }
 
-impl<T: OnTheWire, U: OnTheWire> Decoder for ReportCodec<T, U> {
+impl<T: OnTheWire, U: OnTheWire> Decoder for RawCodec<T, U> {
     type Item = U;
     type Error = Status;
 

@@ -1,0 +1,187 @@
+//! Opens the envelopes that gateways and clouds put around a model's name.
+//!
+//! In: a name as a gateway spells it. Out: its path segments, last first, in a lower-case copy on the stack, and what the
+//! envelope itself tells: a fine-tune (`ft:`), or a resource that names no model (a private ARN, a Vertex endpoint).
+//! Guarantees: linear, no allocation. Refuses names that are empty, not ASCII, or over 256 bytes.
+//!
+//! | spelling | what is kept |
+//! |---|---|
+//! | `ft:gpt-4.1:acme:tagger:bk33` | `gpt-4.1`, as a fine-tune |
+//! | `arn:...:foundation-model/X`, `arn:...:inference-profile/X` | `X` |
+//! | `arn:` with any other resource, `projects/.../endpoints/N` | nothing: opaque |
+//! | `accounts/fireworks/models/X#accounts/a/deployments/b` | `X` |
+//! | `models--org--name/snapshots/hash` | `hash`, `snapshots`, `name` |
+//! | `X@20240620`, `X?api-version=1` | `X` |
+
+use std::ops::Range;
+
+/// Longest name that is looked at; longer ones are no model names.
+pub(crate) const MAX_NAME: usize = 256;
+/// Segments kept, counted from the last. Deeper paths are folders.
+pub(crate) const MAX_SEGMENTS: usize = 5;
+
+/// A name, opened.
+pub(crate) struct Envelope {
+    text: [u8; MAX_NAME],
+    length: usize,
+    segments: [Range<usize>; MAX_SEGMENTS],
+    count: usize,
+    /// The envelope says that this is a fine-tune.
+    pub(crate) fine_tune: bool,
+    /// The envelope says that the name is of a private resource.
+    pub(crate) opaque: bool,
+}
+
+impl Envelope {
+    /// Opens `name`; `None` if it cannot be a model's name.
+    pub(crate) fn open(name: &str) -> Option<Envelope> {
+        let name = name.trim();
+        if name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
+            return None;
+        }
+        let mut envelope = Envelope {
+            text: [0; MAX_NAME],
+            length: name.len(),
+            segments: [const { 0..0 }; MAX_SEGMENTS],
+            count: 0,
+            fine_tune: false,
+            opaque: false,
+        };
+        for (to, from) in envelope.text.iter_mut().zip(name.bytes()) {
+            *to = if from == b'\\' { b'/' } else { from.to_ascii_lowercase() };
+        }
+        let range = envelope.strip();
+        envelope.split(range);
+        Some(envelope)
+    }
+
+    /// The segment with this number, the last one being 0.
+    pub(crate) fn segment(&self, number: usize) -> Option<&[u8]> {
+        (number < self.count).then(|| &self.text[self.segments[number].clone()])
+    }
+
+    /// The whole name in lower case.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+
+    /// Finds the part of the text that may name a model.
+    fn strip(&mut self) -> Range<usize> {
+        let text = &self.text[..self.length];
+        let mut range = 0..self.length;
+        if let Some(at) = segment_prefix(text, b"arn:") {
+            let resource = [&b":foundation-model/"[..], b":inference-profile/"]
+                .iter()
+                .find_map(|kind| find(&text[at..], kind).map(|found| at + found + kind.len()));
+            match resource {
+                Some(start) => range.start = start,
+                None => self.opaque = true,
+            }
+        } else if find(text, b"projects/").is_some() && find(text, b"/endpoints/").is_some() {
+            self.opaque = true;
+        } else if let Some(at) = segment_prefix(text, b"ft:") {
+            self.fine_tune = true;
+            range.start = at + b"ft:".len();
+            if let Some(end) = find(&text[range.start..], b":") {
+                range.end = range.start + end;
+            }
+        }
+        if let Some(end) = text[range.clone()].iter().position(|byte| matches!(byte, b'#' | b'?')) {
+            range.end = range.start + end;
+        }
+        range
+    }
+
+    /// Notes the last segments of the text in `range`.
+    fn split(&mut self, range: Range<usize>) {
+        let mut end = range.end;
+        while self.count < MAX_SEGMENTS {
+            let start =
+                self.text[range.start..end].iter().rposition(|&byte| byte == b'/').map_or(range.start, |at| range.start + at + 1);
+            if start < end {
+                self.segments[self.count] = self.inner(start..end);
+                self.count += 1;
+            }
+            if start == range.start {
+                break;
+            }
+            end = start - 1;
+        }
+    }
+
+    /// Cuts a version tag off a segment, and a Hugging Face cache folder down to the name in it.
+    fn inner(&self, segment: Range<usize>) -> Range<usize> {
+        let text = &self.text[segment.clone()];
+        if text.starts_with(b"models--") {
+            let name = text.windows(2).rposition(|pair| pair == b"--").map_or(0, |at| at + 2);
+            return segment.start + name..segment.end;
+        }
+        match text.iter().skip(1).position(|&byte| byte == b'@') {
+            Some(at) => segment.start..segment.start + at + 1,
+            None => segment,
+        }
+    }
+}
+
+/// Where `prefix` opens a path segment.
+fn segment_prefix(text: &[u8], prefix: &[u8]) -> Option<usize> {
+    if text.starts_with(prefix) {
+        return Some(0);
+    }
+    text.windows(prefix.len() + 1).position(|window| window[0] == b'/' && &window[1..] == prefix).map(|at| at + 1)
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core(name: &str) -> String {
+        let envelope = Envelope::open(name).expect("a name");
+        String::from_utf8_lossy(envelope.segment(0).unwrap_or_default()).into_owned()
+    }
+
+    #[test]
+    fn envelopes_open() {
+        for (name, expected) in [
+            ("openai/GPT-4o", "gpt-4o"),
+            ("ft:gpt-4.1-2025-04-14:acme::id", "gpt-4.1-2025-04-14"),
+            ("bedrock/arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-8b-v1:0", "meta.llama3-8b-v1:0"),
+            ("accounts/fireworks/models/x1#accounts/a/deployments/b", "x1"),
+            ("vertex_ai/claude-3@20240229", "claude-3"),
+            ("@cf/meta/llama", "llama"),
+            ("a/b/", "b"),
+            ("/cache/models--org--name", "name"),
+        ] {
+            assert_eq!(core(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn private_resources_are_opaque() {
+        for name in [
+            "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/8xk2m1p0q9ab",
+            "arn:aws:bedrock:us-west-2:210987654321:application-inference-profile/ab12cd34ef56",
+            "projects/77/locations/asia-northeast1/endpoints/4455667788",
+        ] {
+            assert!(Envelope::open(name).is_some_and(|envelope| envelope.opaque), "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_name() {
+        let long = "a".repeat(MAX_NAME + 1);
+        for name in ["", "   ", "gpt-4o\u{e9}", long.as_str()] {
+            assert!(Envelope::open(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn hugging_face_cache_path_keeps_the_name() {
+        let envelope = Envelope::open("/hub/models--Org--Name-7B/snapshots/abcdef").expect("a name");
+        assert_eq!(envelope.segment(2), Some(&b"name-7b"[..]));
+    }
+}

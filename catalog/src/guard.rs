@@ -1,0 +1,63 @@
+//! Guards: when a pattern that fits the tokens still proves nothing.
+//!
+//! A private name that opens with a brand's word (`falcon-hr-helper`, `o3-ozone-monitor`) must stay unknown, and a
+//! fine-tune of open weights that carries a closed brand's word (`claude-distill-7b`) must not count as closed.
+
+use crate::Reason;
+use crate::envelope::Envelope;
+use crate::lexicon::flag;
+use crate::matcher::{Condition, Rule, Token};
+use crate::token::Kind;
+
+/// Whether `rule`, whose prefix fits, holds with `rest` after it.
+pub(crate) fn holds(rule: &Rule, rest: &[Token]) -> bool {
+    rule.conditions.iter().all(|condition| match condition {
+        Condition::Later(symbol) => rest.iter().any(|token| token.symbol == *symbol),
+        Condition::Sized => rest.iter().any(|token| token.kind == Kind::Size),
+        Condition::Ends => rest.iter().all(known),
+        Condition::Last => rest.is_empty(),
+    }) && proves(rule, rest)
+}
+
+/// Numbers, parameter counts and the register's qualifiers.
+fn known(token: &Token) -> bool {
+    token.kind != Kind::Word || token.flags & (flag::QUALIFIER | flag::DERIVED) != 0
+}
+
+fn proves(rule: &Rule, rest: &[Token]) -> bool {
+    let sized = rest.iter().any(|token| token.kind == Kind::Size);
+    if rule.never_sized && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0)) {
+        // No closed model of this family tells its size: these are somebody's weights, named after it.
+        return false;
+    }
+    if rule.open && sized {
+        return true;
+    }
+    if rule.weak {
+        return rest.first().is_none_or(known) && (rule.versioned && rest.len() < 2 || ordinary_words(rest) == 0 || versioned(rest));
+    }
+    rule.versioned || rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest))
+}
+
+fn ordinary_words(rest: &[Token]) -> usize {
+    rest.iter().filter(|token| !known(token)).count()
+}
+
+fn versioned(rest: &[Token]) -> bool {
+    rest.iter().any(|token| token.kind != Kind::Word)
+}
+
+/// Why nothing was found: a name that is only a number or hexadecimal digits is opaque, any other is unmatched.
+pub(crate) fn silence(envelope: &Envelope) -> Reason {
+    const SHORTEST_HASH: usize = 8;
+    let Some(core) = envelope.segment(0) else { return Reason::Unmatched };
+    let digits = core.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let only_hexadecimal = core.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let hash = only_hexadecimal && digits > 0 && core.len() >= SHORTEST_HASH;
+    let deployment = envelope.text().windows(b"/deployedmodels/".len()).any(|part| part == b"/deployedmodels/");
+    if hash || digits == core.len() || deployment || core.starts_with(b"asst_") {
+        Reason::Opaque
+    } else {
+        Reason::Unmatched
+    }
+}

@@ -1,0 +1,291 @@
+//! The matcher: a name in, a verdict out.
+//!
+//! Order, first that decides wins:
+//! 1. The envelope: not a name, a private resource, a fine-tune (`envelope.rs`).
+//! 2. The last path segment, alone and together with the one before it (`deepseek/r1`), then up to three segments before
+//!    it (`llama-3-8b/snapshots/4f1c...`). A match starts at the first token, after at most `MAX_HOST_WORDS` words of hosts.
+//! 3. A base inside the last segment (`shisa-v2-llama3.3-70b`): open families only, and only with a version.
+//! 4. An organisation that publishes weights only.
+//!
+//! Of several matches the heaviest wins. Guards (`guard.rs`) throw out ordinary words that look like brands.
+//! Guarantees: pure, no allocation, time linear in the name: every start walks at most the trie's depth.
+
+use crate::envelope::{Envelope, MAX_NAME};
+use crate::guard;
+use crate::lexicon::{Lexicon, OUTSIDE, Symbol, flag};
+use crate::token::{Kind, tokenise};
+use crate::{Openness, Reason};
+
+/// Tokens looked at in one segment together with the one before it. No model of any list has more than 24.
+pub(crate) const MAX_TOKENS: usize = 64;
+/// Words of hosts that may stand before a model's name (`us.gov.anthropic.`, `databricks-meta-`).
+const MAX_HOST_WORDS: usize = 4;
+/// Segments in which a model's name is looked for.
+const MAX_LOOKED_AT: usize = 4;
+
+/// A token of a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) symbol: Symbol,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+}
+
+/// A condition on the tokens after a rule's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// This word comes later.
+    Later(Symbol),
+    /// A parameter count comes later.
+    Sized,
+    /// Nothing but qualifiers comes later.
+    Ends,
+    /// Nothing comes later.
+    Last,
+}
+
+/// A pattern of the register, without its prefix: that is its place in the trie.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Index of the model, `None` if the pattern proves the family only.
+    pub(crate) model: Option<u16>,
+    pub(crate) family: u16,
+    pub(crate) conditions: Vec<Condition>,
+    /// How specific the pattern is.
+    pub(crate) weight: u8,
+    /// Tokens of the prefix.
+    pub(crate) length: u8,
+    /// The prefix holds a digit.
+    pub(crate) versioned: bool,
+    /// Made of ordinary words.
+    pub(crate) weak: bool,
+    /// A maker's moving name.
+    pub(crate) alias: bool,
+    /// A router, no model.
+    pub(crate) router: bool,
+    /// At some date the weights are open.
+    pub(crate) open: bool,
+    /// Closed at every date, and no model of it tells a parameter count.
+    pub(crate) never_sized: bool,
+}
+
+/// A family, as the matcher needs it.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) developer: u16,
+}
+
+/// An organisation that publishes weights only.
+#[derive(Debug)]
+pub(crate) struct Organisation {
+    pub(crate) name: String,
+    pub(crate) openness: Openness,
+    pub(crate) developer: u16,
+    /// Only names that tell a parameter count.
+    pub(crate) sized: bool,
+}
+
+/// What the matcher says of a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    /// Index of the model.
+    pub(crate) model: Option<u16>,
+    pub(crate) family: &'static str,
+    pub(crate) developer: Option<u16>,
+    /// Openness when no model is known.
+    pub(crate) openness: Openness,
+    pub(crate) reason: Reason,
+}
+
+/// The tables.
+#[derive(Debug)]
+pub(crate) struct Matcher {
+    pub(crate) lexicon: Lexicon,
+    pub(crate) rules: Vec<Rule>,
+    /// By trie node: the rules that end there, as a range of `rules`.
+    pub(crate) rules_at: Vec<(u16, u16)>,
+    pub(crate) families: Vec<Family>,
+    /// By name.
+    pub(crate) organisations: Vec<Organisation>,
+}
+
+/// Tokens of two neighbouring segments on the stack.
+pub(crate) struct Tokens {
+    tokens: [Token; MAX_TOKENS],
+    count: usize,
+    /// The name does not fit; nothing is proven about what was cut.
+    overflow: bool,
+}
+
+/// A rule that holds at a place.
+#[derive(Clone, Copy)]
+pub(crate) struct Match<'a> {
+    pub(crate) rule: &'a Rule,
+    /// First token of the match.
+    pub(crate) start: usize,
+}
+
+impl Matcher {
+    /// What the register says of `name`.
+    pub(crate) fn look_up(&self, name: &str) -> Verdict {
+        let Some(envelope) = Envelope::open(name) else { return Verdict::nothing(Reason::Unmatched) };
+        if envelope.opaque {
+            return Verdict::nothing(Reason::Opaque);
+        }
+        for number in 0..MAX_LOOKED_AT {
+            let Some(segment) = envelope.segment(number) else { break };
+            let Some((tokens, boundary)) = self.tokens(envelope.segment(number + 1), segment) else {
+                return Verdict::nothing(Reason::Unmatched);
+            };
+            let found = self.leading(&tokens, boundary).filter(|found| number == 0 || found.rule.versioned && !found.rule.weak);
+            if let Some(found) = found {
+                return self.verdict(found, &tokens, envelope.fine_tune || number > 0);
+            }
+            if number == 0
+                && let Some(found) = self.base_inside(&tokens, boundary)
+            {
+                return self.verdict(found, &tokens, true);
+            }
+        }
+        self.organisation(&envelope).unwrap_or_else(|| Verdict::nothing(guard::silence(&envelope)))
+    }
+
+    /// The heaviest match at the start of the segment, or across the boundary before it.
+    fn leading<'a>(&'a self, tokens: &Tokens, boundary: usize) -> Option<Match<'a>> {
+        let mut best = None;
+        if boundary > 0 {
+            self.walk(tokens, 0, boundary, &mut best);
+        }
+        for start in (boundary..tokens.count).take(MAX_HOST_WORDS + 1) {
+            self.walk(tokens, start, start, &mut best);
+            if tokens.tokens[start].flags & flag::HOST == 0 {
+                break;
+            }
+        }
+        best
+    }
+
+    /// A versioned open base further inside the segment.
+    fn base_inside<'a>(&'a self, tokens: &Tokens, boundary: usize) -> Option<Match<'a>> {
+        let all = tokens.all();
+        if !all[boundary.min(all.len())..].iter().any(|token| token.kind == Kind::Size || token.flags & flag::DERIVED != 0) {
+            return None;
+        }
+        (boundary + 1..tokens.count).find_map(|start| {
+            let mut best = None;
+            self.walk(tokens, start, start, &mut best);
+            best.filter(|found: &Match<'_>| found.rule.versioned && !found.rule.weak && found.rule.open)
+        })
+    }
+
+    /// Walks the trie from `start` and keeps in `best` the heaviest rule that reaches beyond token `beyond`.
+    fn walk<'a>(&'a self, tokens: &Tokens, start: usize, beyond: usize, best: &mut Option<Match<'a>>) {
+        let all = tokens.all();
+        let mut node = 0;
+        for (at, token) in all.iter().enumerate().skip(start) {
+            if token.symbol == OUTSIDE {
+                return;
+            }
+            let Some(next) = self.lexicon.next(node, token.symbol) else { return };
+            node = next;
+            if at < beyond {
+                continue;
+            }
+            let (first, last) = self.rules_at[usize::from(node)];
+            for rule in &self.rules[usize::from(first)..usize::from(last)] {
+                let heavier = best.is_none_or(|found| rule.weight > found.rule.weight);
+                if heavier && guard::holds(rule, &all[at + 1..]) {
+                    *best = Some(Match { rule, start });
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, found: Match<'_>, tokens: &Tokens, derived: bool) -> Verdict {
+        let rule = found.rule;
+        if rule.router {
+            return Verdict::nothing(Reason::Router);
+        }
+        let family = &self.families[usize::from(rule.family)];
+        let rest = &tokens.all()[found.start..];
+        let reason = match rule.model {
+            None => Reason::Unmatched,
+            Some(_) if rule.alias => Reason::Alias,
+            Some(_) if derived || rest.iter().any(|token| token.flags & flag::DERIVED != 0) => Reason::Derived,
+            Some(_) => Reason::Matched,
+        };
+        Verdict {
+            model: rule.model,
+            family: family.name,
+            developer: Some(family.developer),
+            openness: Openness::Unknown,
+            reason,
+        }
+    }
+
+    /// An organisation before the name that publishes weights only.
+    fn organisation(&self, envelope: &Envelope) -> Option<Verdict> {
+        let name = envelope.segment(1)?;
+        let place = self.organisations.binary_search_by(|known| known.name.as_bytes().cmp(name)).ok()?;
+        let organisation = &self.organisations[place];
+        let mut sized = false;
+        tokenise(envelope.segment(0)?, |piece| sized |= piece.kind == Kind::Size);
+        (sized || !organisation.sized).then_some(Verdict {
+            model: None,
+            family: "",
+            developer: Some(organisation.developer),
+            openness: organisation.openness,
+            reason: Reason::Matched,
+        })
+    }
+
+    /// Tokens of `before` and `segment`, and where the second begins; `None` if they are too many.
+    fn tokens(&self, before: Option<&[u8]>, segment: &[u8]) -> Option<(Tokens, usize)> {
+        let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0 };
+        let mut tokens = Tokens { tokens: [nothing; MAX_TOKENS], count: 0, overflow: false };
+        if let Some(before) = before {
+            tokens.add(self, before);
+        }
+        let boundary = tokens.count;
+        tokens.add(self, segment);
+        (!tokens.overflow).then_some((tokens, boundary))
+    }
+
+    /// Every family's name, once.
+    pub(crate) fn families(&self) -> impl Iterator<Item = &'static str> {
+        self.families.iter().map(|family| family.name)
+    }
+
+    /// Bytes of the tables.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lexicon.bytes()
+            + self.rules.capacity() * size_of::<Rule>()
+            + self.rules.iter().map(|rule| rule.conditions.capacity() * size_of::<Condition>()).sum::<usize>()
+            + self.rules_at.capacity() * size_of::<(u16, u16)>()
+            + self.families.capacity() * size_of::<Family>()
+            + self.organisations.iter().map(|known| size_of::<Organisation>() + known.name.capacity()).sum::<usize>()
+    }
+}
+
+impl Tokens {
+    /// The tokens.
+    fn all(&self) -> &[Token] {
+        &self.tokens[..self.count]
+    }
+
+    fn add(&mut self, matcher: &Matcher, text: &[u8]) {
+        debug_assert!(text.len() <= MAX_NAME);
+        tokenise(text, |piece| {
+            let symbol = matcher.lexicon.symbol(&text[piece.start..piece.end]);
+            let token = Token { symbol, kind: piece.kind, flags: matcher.lexicon.flags(symbol) };
+            match self.tokens.get_mut(self.count) {
+                Some(place) => {
+                    *place = token;
+                    self.count += 1;
+                }
+                None => self.overflow = true,
+            }
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! The admin port: `/livez`, `/readyz`, `/metrics`.
+//!
+//! Metrics are read from the counting core and the spool when they are asked for; nothing is kept twice. What they say holds
+//! as sums: items = counted + skipped + refused, reports sealed + resumed = acknowledged + refused + dropped + in the spool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text::encode};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::deliver::uplink::{Outbox, UplinkStats};
+use crate::receiver::Gate;
+
+/// What the sealing side did.
+#[derive(Debug, Default)]
+pub struct SealStats {
+    /// Reports found in the spool at start.
+    pub resumed: AtomicU64,
+    /// Reports sealed and on disk.
+    pub sealed: AtomicU64,
+    /// Reports that could not be written to disk; they were counted as dropped requests.
+    pub failed: AtomicU64,
+    /// Reports dropped unsent because the spool was full.
+    pub dropped: AtomicU64,
+    /// Requests in dropped and failed reports.
+    pub dropped_requests: AtomicU64,
+    /// Receivers are listening.
+    pub ready: AtomicBool,
+}
+
+/// Everything `/metrics` looks at.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The counting core.
+    pub gate: Gate,
+    /// The spool.
+    pub outbox: Outbox,
+    /// The uplink.
+    pub uplink: Arc<UplinkStats>,
+    /// The sealing side.
+    pub seal: Arc<SealStats>,
+}
+
+impl Observed {
+    fn encode_all(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (totals, tally) = {
+            let mut edge = self.gate.edge();
+            let counter = edge.intake().counter();
+            (counter.totals(), counter.tally().clone())
+        };
+        let skipped: Vec<_> = tally.skipped().map(|(reason, count)| (reason.name(), count)).collect();
+        let refused: Vec<_> = tally.refused().map(|(reason, count)| (reason.name(), count)).collect();
+        family(
+            encoder,
+            "items_skipped",
+            "Items of telemetry that are no request to a model, by reason",
+            &skipped,
+        )?;
+        family(encoder, "items_refused", "Items and payloads refused as bad input, by reason", &refused)?;
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let (seal, uplink) = (&self.seal, &self.uplink);
+        let counters = [
+            ("requests", "Client requests with a final outcome", totals.requests),
+            ("attempts", "Attempts at a model", totals.attempts),
+            ("input_tokens", "Input tokens", totals.input_tokens),
+            ("output_tokens", "Output tokens", totals.output_tokens),
+            ("reports_resumed", "Reports found in the spool at start", load(&seal.resumed)),
+            ("reports_sealed", "Reports sealed and on disk", load(&seal.sealed)),
+            ("reports_failed", "Reports that could not be written to disk", load(&seal.failed)),
+            ("reports_dropped", "Reports dropped unsent because the spool was full", load(&seal.dropped)),
+            ("requests_dropped", "Requests in dropped and failed reports", load(&seal.dropped_requests)),
+            ("reports_sent", "Reports put on a stream, resends included", load(&uplink.sent)),
+            ("reports_acknowledged", "Reports that ingest made durable", load(&uplink.acknowledged)),
+            ("reports_retried", "Receipts that asked for a resend", load(&uplink.retried)),
+            ("reports_refused", "Reports that ingest will never take", load(&uplink.refused)),
+            ("uplink_streams", "Streams opened to ingest", load(&uplink.streams)),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(&prefixed(name), help, None, metric.metric_type())?)?;
+        }
+        let (reports, bytes, damaged) = self.outbox.with(|spool| {
+            let (reports, bytes) = spool.size();
+            (reports, bytes, spool.damaged())
+        });
+        let connected = i64::from(uplink.connected.load(Ordering::Relaxed));
+        let gauges = [
+            ("spool_reports", "Reports in the spool", None, reports as i64),
+            ("spool", "Size of the spool", Some(Unit::Bytes), bytes as i64),
+            ("spool_damaged_files", "Spool files set aside at start", None, damaged as i64),
+            ("uplink_connected", "1 while a stream to ingest is open", None, connected),
+        ];
+        for (name, help, unit, value) in gauges {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(
+                &prefixed(name),
+                help,
+                unit.as_ref(),
+                metric.metric_type(),
+            )?)?;
+        }
+        Ok(())
+    }
+}
+
+fn prefixed(name: &str) -> String {
+    format!("weighbridge_collector_{name}")
+}
+
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    reasons: &[(&'static str, u64)],
+) -> Result<(), std::fmt::Error> {
+    let metric_type = ConstCounter::new(0_u64).metric_type();
+    let name = prefixed(name);
+    let mut metric_encoder = encoder.encode_descriptor(&name, help, None, metric_type)?;
+    for (reason, count) in reasons {
+        let labels = [("reason", *reason)];
+        ConstCounter::new(*count).encode(metric_encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct AtScrape(Observed);
+
+impl Collector for AtScrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.encode_all(&mut encoder)
+    }
+}
+
+#[derive(Clone)]
+struct AdminState {
+    registry: Arc<Registry>,
+    seal: Arc<SealStats>,
+}
+
+/// The admin endpoints.
+pub fn router(observed: Observed) -> Router {
+    let seal = Arc::clone(&observed.seal);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(AtScrape(observed)));
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(AdminState { registry: Arc::new(registry), seal })
+}
+
+/// Ready means listening; whether ingest is reachable is no reason to hold back the gateway.
+async fn ready(State(state): State<AdminState>) -> (StatusCode, &'static str) {
+    if state.seal.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    }
+}
+
+async fn metrics(
+    State(state): State<AdminState>,
+) -> (StatusCode, [(http::HeaderName, &'static str); 1], String) {
+    let mut text = String::new();
+    let content_type =
+        [(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    match encode(&mut text, &state.registry) {
+        Ok(()) => (StatusCode::OK, content_type, text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, content_type, String::new()),
+    }
+}

@@ -1,0 +1,206 @@
+//! `count`: what would be counted from captured payloads.
+//!
+//! In: files in the order given, each one payload (a request body as it came over the wire). Out: one JSON line a cell,
+//! sorted, then one summary line. Nothing is sent or kept. Counters in captured metrics are counted from their own start, as
+//! if the collector had been there first; calls on hold end with the last file.
+//!
+//! A file that cannot be read as a payload is refused and named in the summary; the others count. JSON files may wrap the
+//! payload as `{"request": ...}`, the form in which captures are often saved.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_proto::cells::Cell;
+
+use crate::discard::Refusal;
+use crate::intake::{Encoding, Intake, Now, Signal};
+use crate::profile::Profile;
+use crate::report_view::CellView;
+
+/// What the files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CaptureSource {
+    /// OTLP traces, protobuf (`.pb`) or JSON.
+    OtlpTraces,
+    /// OTLP metrics, protobuf (`.pb`) or JSON.
+    OtlpMetrics,
+    /// OTLP logs: taken and not counted.
+    OtlpLogs,
+    /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
+    Webhook,
+}
+
+/// Why `count` and `preview` cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// A file.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output.
+    #[error("output: {0}")]
+    Write(#[from] io::Error),
+    /// At least one file was refused; the summary names it.
+    #[error("{0} of the files could not be read as payloads; see `refused_files` in the summary")]
+    Refused(usize),
+}
+
+impl CaptureError {
+    /// Stable label.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CaptureError::Read { .. } => "read",
+            CaptureError::Write(_) => "write",
+            CaptureError::Refused(_) => "refused",
+        }
+    }
+}
+
+/// The last line of `count`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    summary: Totals,
+    skipped: BTreeMap<&'static str, u64>,
+    refused: BTreeMap<&'static str, u64>,
+    refused_files: Vec<RefusedFile>,
+}
+
+#[derive(Debug, Serialize)]
+struct Totals {
+    files: usize,
+    cells: usize,
+    requests: u64,
+    attempts: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    catalogue_version: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusedFile {
+    file: PathBuf,
+    reason: &'static str,
+    explanation: String,
+}
+
+/// Captured payloads, counted.
+pub struct Counted {
+    /// The counts.
+    pub cells: Vec<Cell>,
+    /// The intake that counted them.
+    pub intake: Intake,
+    refused_files: Vec<RefusedFile>,
+}
+
+/// Counts `files` in order, as of `now_ms` (Unix milliseconds; openness is that of its day).
+///
+/// # Errors
+/// A file cannot be read from disk.
+pub fn count_files(
+    source: CaptureSource,
+    profile: Profile,
+    files: &[PathBuf],
+    now_ms: u64,
+) -> Result<Counted, CaptureError> {
+    let day = Day::from_unix_seconds(now_ms / 1_000);
+    let mut intake = Intake::new(profile, Catalogue::embedded(), day, 0);
+    let mut refused_files = Vec::new();
+    for path in files {
+        let bytes =
+            std::fs::read(path).map_err(|source| CaptureError::Read { path: path.clone(), source })?;
+        if let Err(refusal) = take(&mut intake, source, path, &bytes, now_ms) {
+            let (reason, explanation) = (refusal.name(), refusal.to_string());
+            refused_files.push(RefusedFile { file: path.clone(), reason, explanation });
+        }
+    }
+    intake.counter().finish_calls();
+    let cells = intake.counter().take_cells();
+    Ok(Counted { cells, intake, refused_files })
+}
+
+/// Counts `files` and prints cells and summary to `out`.
+///
+/// # Errors
+/// A file cannot be read, the output cannot be written, or a file was refused.
+pub fn count(
+    source: CaptureSource,
+    profile: Profile,
+    files: &[PathBuf],
+    now_ms: u64,
+    out: &mut impl Write,
+) -> Result<(), CaptureError> {
+    let mut counted = count_files(source, profile, files, now_ms)?;
+    let catalogue = Catalogue::embedded();
+    let mut views: Vec<_> = counted.cells.iter().map(|cell| CellView::of(cell, catalogue)).collect();
+    views.sort();
+    for view in &views {
+        print_line(view, out)?;
+    }
+    let counter = counted.intake.counter();
+    let (totals, tally) = (counter.totals(), counter.tally());
+    let summary = Summary {
+        summary: Totals {
+            files: files.len(),
+            cells: views.len(),
+            requests: totals.requests,
+            attempts: totals.attempts,
+            input_tokens: totals.input_tokens,
+            output_tokens: totals.output_tokens,
+            catalogue_version: catalogue.version().0,
+        },
+        skipped: tally.skipped().map(|(reason, count)| (reason.name(), count)).collect(),
+        refused: tally.refused().map(|(reason, count)| (reason.name(), count)).collect(),
+        refused_files: counted.refused_files,
+    };
+    print_line(&summary, out)?;
+    if summary.refused_files.is_empty() {
+        Ok(())
+    } else {
+        Err(CaptureError::Refused(summary.refused_files.len()))
+    }
+}
+
+fn print_line(line: &impl Serialize, out: &mut impl Write) -> Result<(), CaptureError> {
+    serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+fn take(
+    intake: &mut Intake,
+    source: CaptureSource,
+    path: &Path,
+    bytes: &[u8],
+    now_ms: u64,
+) -> Result<(), Refusal> {
+    let signal = match source {
+        CaptureSource::OtlpTraces => Signal::Traces,
+        CaptureSource::OtlpMetrics => Signal::Metrics,
+        CaptureSource::Webhook => Signal::Webhook,
+        CaptureSource::OtlpLogs => {
+            intake.skip_payload();
+            return Ok(());
+        }
+    };
+    let is_json = signal == Signal::Webhook || path.extension().is_none_or(|extension| extension != "pb");
+    let (encoding, payload) =
+        if is_json { (Encoding::Json, unwrapped(bytes)) } else { (Encoding::Protobuf, bytes) };
+    intake.take(signal, encoding, payload, Now::Replay(now_ms)).map(|_| ())
+}
+
+/// The payload inside `{"request": ...}`, or the bytes themselves.
+fn unwrapped(bytes: &[u8]) -> &[u8] {
+    #[derive(Deserialize)]
+    struct Wrapper<'a> {
+        #[serde(borrow)]
+        request: &'a RawValue,
+    }
+    serde_json::from_slice::<Wrapper<'_>>(bytes).map_or(bytes, |wrapper| wrapper.request.get().as_bytes())
+}

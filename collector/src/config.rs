@@ -1,0 +1,398 @@
+//! The collector's configuration: one YAML file, unknown fields denied, units in field names.
+//!
+//! In: the file's text and the environment (`WEIGHBRIDGE_*`, which overrides). Out: a `Config` whose every value is within its
+//! range, or an error that names the field and the fix.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tonic::transport::Endpoint;
+use weighbridge_proto::report::{MAX_WINDOW_S, MIN_WINDOW_S};
+use weighbridge_proto::v1::{Environment, Vantage};
+
+use crate::deliver::spool::DEFAULT_MAX_BYTES;
+use crate::intake::Signal;
+use crate::profile::Profile;
+use crate::window::DEFAULT_WINDOW_S;
+
+/// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Time for the last reports to be acknowledged after SIGTERM: a third of Kubernetes' default grace period.
+pub const DEFAULT_DRAIN_TIMEOUT_S: u64 = 10;
+
+/// Why a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error("config: {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not YAML, an unknown field, a value of the wrong kind.
+    #[error("config: {0}")]
+    Parse(String),
+    /// A value out of its range.
+    #[error("config: {field}: {fix}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// What to write instead.
+        fix: String,
+    },
+}
+
+impl ConfigError {
+    /// Stable label.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConfigError::Read { .. } => "read",
+            ConfigError::Parse(_) => "parse",
+            ConfigError::Value { .. } => "value",
+        }
+    }
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder for identity, spool and ledger; one per collector. Environment: `WEIGHBRIDGE_DATA_FOLDER`.
+    pub data_folder: PathBuf,
+    /// Where the gateway runs: production, staging, development or unknown. Environment: `WEIGHBRIDGE_ENVIRONMENT`.
+    pub environment: String,
+    /// Where the collector stands: gateway, server or client.
+    #[serde(default = "default_vantage")]
+    pub vantage: String,
+    /// Length of a window, seconds, 10 to 3,600.
+    #[serde(default = "default_window")]
+    pub window_s: u32,
+    /// What is counted. Exactly one: two sources of one gateway would count it twice.
+    pub source: Source,
+    /// Bounds of what is received.
+    #[serde(default)]
+    pub receiver: Receiver,
+    /// Bounds of what is kept.
+    #[serde(default)]
+    pub spool: SpoolConfig,
+    /// Where reports go.
+    pub uplink: Uplink,
+    /// `/livez`, `/readyz`, `/metrics`.
+    #[serde(default)]
+    pub admin: Admin,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// OTLP from the gateway.
+    Otlp(OtlpSource),
+    /// LiteLLM's `generic_api` callback.
+    Webhook(WebhookSource),
+}
+
+/// OTLP from the gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpSource {
+    /// Whose telemetry it is.
+    pub profile: Profile,
+    /// Which signal is counted; the others are taken and not counted.
+    pub signal: OtlpSignal,
+    /// Address of the gRPC receiver.
+    #[serde(default = "default_grpc_listen")]
+    pub grpc_listen: Option<SocketAddr>,
+    /// Address of the HTTP receiver (protobuf and JSON).
+    #[serde(default = "default_http_listen")]
+    pub http_listen: Option<SocketAddr>,
+}
+
+/// An OTLP signal that can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpSignal {
+    /// Spans: exact outcome, streaming and fallback.
+    Traces,
+    /// Metrics: cheapest, less is told.
+    Metrics,
+}
+
+/// LiteLLM's `generic_api` callback.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSource {
+    /// Whose records they are.
+    pub profile: Profile,
+    /// Address of the HTTP receiver.
+    #[serde(default = "default_webhook_listen")]
+    pub listen: SocketAddr,
+}
+
+/// Bounds of what is received.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receiver {
+    /// Largest request body, bytes, before and after decompression.
+    pub max_body_bytes: usize,
+}
+
+/// Bounds of what is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolConfig {
+    /// Most bytes of unacknowledged reports; beyond it the oldest are dropped and counted.
+    pub max_bytes: u64,
+}
+
+/// Where reports go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    /// `http://host:port` of ingest. Environment: `WEIGHBRIDGE_UPLINK_ENDPOINT`.
+    pub endpoint: String,
+    /// Seconds for the last reports to be acknowledged after SIGTERM.
+    #[serde(default = "default_drain_timeout")]
+    pub drain_timeout_s: u64,
+}
+
+/// The admin port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Receiver { max_body_bytes: DEFAULT_MAX_BODY_BYTES }
+    }
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        SpoolConfig { max_bytes: DEFAULT_MAX_BYTES }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9_464)) }
+    }
+}
+
+fn default_vantage() -> String {
+    Vantage::Gateway.name().to_owned()
+}
+
+fn default_window() -> u32 {
+    DEFAULT_WINDOW_S
+}
+
+fn default_drain_timeout() -> u64 {
+    DEFAULT_DRAIN_TIMEOUT_S
+}
+
+/// The port that OTLP gives to gRPC, on loopback: a sidecar serves its own pod.
+fn default_grpc_listen() -> Option<SocketAddr> {
+    Some(SocketAddr::from(([127, 0, 0, 1], 4_317)))
+}
+
+/// The port that OTLP gives to HTTP.
+fn default_http_listen() -> Option<SocketAddr> {
+    Some(SocketAddr::from(([127, 0, 0, 1], 4_318)))
+}
+
+/// The next one: the OTLP ports stay free for the gateway's other telemetry.
+fn default_webhook_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 4_319))
+}
+
+impl Config {
+    /// Reads and checks the file, with the process's environment.
+    ///
+    /// # Errors
+    /// See `ConfigError`.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        Config::parse(&text, |name| std::env::var(name).ok())
+    }
+
+    /// Parses and checks a text, with `environment` to look up overrides.
+    ///
+    /// # Errors
+    /// See `ConfigError`.
+    pub fn parse(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        let mut config: Config =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse(error.to_string()))?;
+        if let Some(folder) = environment("WEIGHBRIDGE_DATA_FOLDER") {
+            config.data_folder = folder.into();
+        }
+        if let Some(name) = environment("WEIGHBRIDGE_ENVIRONMENT") {
+            config.environment = name;
+        }
+        if let Some(endpoint) = environment("WEIGHBRIDGE_UPLINK_ENDPOINT") {
+            config.uplink.endpoint = endpoint;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |field, fix: String| Err(ConfigError::Value { field, fix });
+        self.environment()?;
+        self.vantage()?;
+        self.endpoint()?;
+        if !(MIN_WINDOW_S..=MAX_WINDOW_S).contains(&self.window_s) {
+            return fail("window_s", format!("write {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds"));
+        }
+        if let Source::Otlp(otlp) = &self.source
+            && otlp.grpc_listen.is_none()
+            && otlp.http_listen.is_none()
+        {
+            return fail("source.otlp", "give grpc_listen or http_listen an address".to_owned());
+        }
+        if let Source::Webhook(webhook) = &self.source
+            && webhook.profile != Profile::Litellm
+        {
+            return fail(
+                "source.webhook.profile",
+                "write litellm; no other profile has a webhook".to_owned(),
+            );
+        }
+        if self.receiver.max_body_bytes < 1_024 {
+            return fail("receiver.max_body_bytes", "write 1024 or more".to_owned());
+        }
+        if self.spool.max_bytes < 1_024 * 1_024 {
+            return fail("spool.max_bytes", "write 1048576 or more".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The declared environment.
+    ///
+    /// # Errors
+    /// Not one of the names.
+    pub fn environment(&self) -> Result<Environment, ConfigError> {
+        Environment::from_name(&self.environment).ok_or_else(|| ConfigError::Value {
+            field: "environment",
+            fix: format!("write one of {}", names(Environment::ALL, |value| value.name())),
+        })
+    }
+
+    /// The declared vantage.
+    ///
+    /// # Errors
+    /// Not one of the names.
+    pub fn vantage(&self) -> Result<Vantage, ConfigError> {
+        Vantage::from_name(&self.vantage).ok_or_else(|| ConfigError::Value {
+            field: "vantage",
+            fix: format!("write one of {}", names(Vantage::ALL, |value| value.name())),
+        })
+    }
+
+    /// The ingest endpoint.
+    ///
+    /// # Errors
+    /// Not a URL.
+    pub fn endpoint(&self) -> Result<Endpoint, ConfigError> {
+        let endpoint = Endpoint::from_shared(self.uplink.endpoint.clone()).ok();
+        endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http")).ok_or_else(|| {
+            ConfigError::Value {
+                field: "uplink.endpoint",
+                fix: "write a URL such as http://weighbridge-ingest:4500".to_owned(),
+            }
+        })
+    }
+
+    /// Whose telemetry is read.
+    pub fn profile(&self) -> Profile {
+        match &self.source {
+            Source::Otlp(otlp) => otlp.profile,
+            Source::Webhook(webhook) => webhook.profile,
+        }
+    }
+
+    /// Which signal is counted.
+    pub fn signal(&self) -> Signal {
+        match &self.source {
+            Source::Otlp(OtlpSource { signal: OtlpSignal::Traces, .. }) => Signal::Traces,
+            Source::Otlp(OtlpSource { signal: OtlpSignal::Metrics, .. }) => Signal::Metrics,
+            Source::Webhook(_) => Signal::Webhook,
+        }
+    }
+}
+
+fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
+    all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "
+data_folder: /tmp/w
+environment: production
+source: {otlp: {profile: litellm, signal: traces}}
+uplink: {endpoint: 'http://127.0.0.1:4500'}
+";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, |_| None)
+    }
+
+    #[test]
+    fn minimal_has_the_documented_defaults() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!(
+            (config.window_s, config.vantage.as_str(), config.signal()),
+            (60, "gateway", Signal::Traces)
+        );
+        let Source::Otlp(otlp) = &config.source else { panic!("otlp") };
+        assert_eq!(otlp.grpc_listen.unwrap().to_string(), "127.0.0.1:4317");
+        assert_eq!(otlp.http_listen.unwrap().to_string(), "127.0.0.1:4318");
+        assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
+    }
+
+    #[test]
+    fn every_fault_names_its_field() {
+        let faults = [
+            ("window_s: 5", "window_s"),
+            ("window_s: 4000", "window_s"),
+            ("vantage: rooftop", "vantage"),
+            ("windows_s: 60", "windows_s"),
+            ("receiver: {max_body_bytes: 1}", "receiver.max_body_bytes"),
+            ("spool: {max_bytes: 1}", "spool.max_bytes"),
+        ];
+        for (line, field) in faults {
+            let error = parse(&format!("{MINIMAL}{line}\n")).unwrap_err().to_string();
+            assert!(error.contains(field), "{line}: {error}");
+        }
+        let error = parse(&MINIMAL.replace("http://127.0.0.1:4500", "127.0.0.1")).unwrap_err();
+        assert!(error.to_string().contains("uplink.endpoint"), "{error}");
+        let error = parse(&MINIMAL.replace("production", "prod")).unwrap_err();
+        assert!(error.to_string().contains("environment: write one of production"), "{error}");
+        let two = MINIMAL.replace("traces}", "traces}, webhook: {profile: litellm}");
+        assert!(parse(&two).is_err(), "two sources of one gateway");
+    }
+
+    #[test]
+    fn environment_overrides() {
+        let config = Config::parse(MINIMAL, |name| match name {
+            "WEIGHBRIDGE_ENVIRONMENT" => Some("staging".to_owned()),
+            "WEIGHBRIDGE_UPLINK_ENDPOINT" => Some("http://ingest:1".to_owned()),
+            "WEIGHBRIDGE_DATA_FOLDER" => Some("/data".to_owned()),
+            _ => None,
+        });
+        let config = config.unwrap();
+        assert_eq!(config.environment, "staging");
+        assert_eq!(config.uplink.endpoint, "http://ingest:1");
+        assert_eq!(config.data_folder, Path::new("/data"));
+    }
+}

@@ -1,0 +1,164 @@
+//! The counter: observations and metric points in, cells out. Pure: no clock, no I/O, no async.
+//!
+//! In: staged observations and points of one payload, with the caller's time. Out: the cells of the open window.
+//! Guarantees: every observation that is not a duplicate adds exactly one request (at the end of its call) and at most one
+//! attempt; counts stay below 2^53; memory is bounded: cells by `MAX_CELLS`, calls on hold, remembered fingerprints and
+//! series by the constants of their modules. What does not fit is counted under `unlisted`, never forgotten.
+
+mod calls;
+mod recent;
+mod series;
+
+pub use calls::HOLD_MS;
+pub use series::{PointClass, StagedPoint};
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use weighbridge_catalog::{ModelId, ProviderId};
+use weighbridge_proto::cells::{Cell, CellKey, Counts, MAX_CELLS};
+use weighbridge_proto::v1::{Choice, Outcome};
+
+use crate::discard::{Skip, Tally};
+use crate::observation::{Call, Observation};
+use calls::{Calls, Failure};
+use recent::Recent;
+use series::SeriesTable;
+
+/// For keys that already are keyed hashes.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Prehashed(u64);
+
+impl Hasher for Prehashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+pub(crate) type PrehashedState = BuildHasherDefault<Prehashed>;
+
+/// Counts one gateway's traffic.
+#[derive(Debug)]
+pub struct Counter {
+    cells: HashMap<CellKey, Counts, foldhash::fast::RandomState>,
+    totals: Counts,
+    recent: Recent,
+    calls: Calls,
+    series: SeriesTable,
+    tally: Tally,
+}
+
+impl Counter {
+    /// An empty counter of a process that started at `started_unix_nano`: counters that began earlier are a baseline at
+    /// first sight, later ones count whole. 0 counts every series from its start.
+    pub fn new(started_unix_nano: u64) -> Counter {
+        Counter {
+            cells: HashMap::default(),
+            totals: Counts::default(),
+            recent: Recent::default(),
+            calls: Calls::default(),
+            series: SeriesTable::new(started_unix_nano),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Counts one observation at `now_ms` (Unix milliseconds by the caller's clock).
+    pub fn observe(&mut self, observation: &Observation, now_ms: u64) {
+        if !self.recent.insert(observation.fingerprint, now_ms) {
+            self.tally.skip(Skip::Duplicate);
+            return;
+        }
+        let mut key = observation.key;
+        let attempts = u64::from(observation.reached_model);
+        let (input_tokens, output_tokens) = (observation.input_tokens, observation.output_tokens);
+        let mut counts = Counts { requests: 1, attempts, input_tokens, output_tokens };
+        if let Call::Attempt { id, group, fallback } = observation.call {
+            let succeeded = key.outcome == Outcome::Ok;
+            let first_group = self.calls.first_group(id);
+            let is_fallback = fallback || first_group.is_some_and(|first| first != group);
+            key.choice = if is_fallback { Choice::Fallback } else { Choice::First };
+            if succeeded {
+                self.calls.succeeded(id);
+                self.recent.insert(calls::done_mark(id), now_ms);
+            } else {
+                counts.requests = 0;
+                // A failure that is told after its call's success is an attempt only.
+                if !self.recent.contains(calls::done_mark(id)) {
+                    let first_group = first_group.unwrap_or(group);
+                    let evicted = self.calls.failed(id, Failure { key, first_group }, now_ms);
+                    evicted.into_iter().for_each(|failure| self.final_failure(failure));
+                }
+            }
+        }
+        self.add(key, counts);
+    }
+
+    /// Counts the metric points of one payload at `now_ms`.
+    pub fn observe_points(&mut self, points: &[StagedPoint], now_ms: u64) {
+        let Counter { series, tally, .. } = self;
+        let mut additions = Vec::new();
+        series.apply(points, now_ms, tally, |key, counts| additions.push((key, counts)));
+        additions.into_iter().for_each(|(key, counts)| self.add(key, counts));
+    }
+
+    /// Ends the calls whose last failure was `HOLD_MS` ago: no fallback came, the failure was the outcome.
+    pub fn expire_calls(&mut self, now_ms: u64) {
+        while let Some(failure) = self.calls.expire(now_ms) {
+            self.final_failure(failure);
+        }
+    }
+
+    /// Ends every call on hold, at shutdown or at the end of a capture.
+    pub fn finish_calls(&mut self) {
+        self.expire_calls(u64::MAX);
+    }
+
+    fn final_failure(&mut self, failure: Failure) {
+        self.add(failure.key, Counts { requests: 1, ..Counts::default() });
+    }
+
+    fn add(&mut self, mut key: CellKey, counts: Counts) {
+        if counts.is_zero() {
+            return;
+        }
+        self.totals.add(&counts);
+        // Room is kept for the folded cells: openness x hosting x operation x shape is far below half of the limit.
+        if self.cells.len() >= MAX_CELLS / 2 && !self.cells.contains_key(&key) {
+            (key.model, key.provider) = (ModelId::UNLISTED, ProviderId::UNLISTED);
+        }
+        self.cells.entry(key).or_default().add(&counts);
+    }
+
+    /// Takes the cells of the open window and begins the next one.
+    pub fn take_cells(&mut self) -> Vec<Cell> {
+        let cells = self.cells.drain().map(|(key, counts)| Cell { key, counts }).collect();
+        // A burst of distinct cells must not keep its memory.
+        self.cells.shrink_to(64);
+        cells
+    }
+
+    /// Everything counted since `new`.
+    pub fn totals(&self) -> Counts {
+        self.totals
+    }
+
+    /// What was skipped and refused since `new`.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Adds what a profile skipped or refused.
+    pub fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}

@@ -1,0 +1,6 @@
+//! From a sealed report to its receipt: `spool` keeps reports on disk until they are acknowledged, `ledger` records for the
+//! contributor what leaves, before it leaves, `uplink` sends.
+
+pub mod ledger;
+pub mod spool;
+pub mod uplink;

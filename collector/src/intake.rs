@@ -1,0 +1,244 @@
+//! Payloads to counts: reads one payload whole, then counts it.
+//!
+//! In: the decompressed bytes of one request with their encoding, and the caller's time. Out: how many items were counted,
+//! skipped and refused. Guarantees: a payload that cannot be read whole changes no count; an item that is wrong is refused
+//! alone, the others count. Pure: no clock, no I/O.
+
+use weighbridge_catalog::{Catalogue, CatalogueVersion, Day};
+
+use crate::classifier::Classifier;
+use crate::count::{Counter, StagedPoint};
+use crate::discard::{Refusal, Skip, Tally};
+use crate::observation::Observation;
+use crate::profile::{Discard, Mapper, Profile};
+use crate::source::{otlp, webhook};
+
+/// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
+/// ten minutes ahead.
+pub const CLOCK_BEHIND_MS: u64 = 24 * 3_600 * 1_000;
+/// See `CLOCK_BEHIND_MS`.
+pub const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1_000;
+
+/// What a payload holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// OTLP traces.
+    Traces,
+    /// OTLP metrics.
+    Metrics,
+    /// LiteLLM webhook records.
+    Webhook,
+}
+
+/// How a payload is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Protobuf.
+    Protobuf,
+    /// JSON.
+    Json,
+}
+
+/// The caller's clock.
+#[derive(Clone, Copy, Debug)]
+pub enum Now {
+    /// Unix milliseconds; items further away than the accepted span are refused.
+    At(u64),
+    /// A capture is replayed at this time, Unix milliseconds: items of any time count.
+    Replay(u64),
+}
+
+impl Now {
+    fn ms(self) -> u64 {
+        match self {
+            Now::At(ms) | Now::Replay(ms) => ms,
+        }
+    }
+
+    /// Times of 0 are not told, so they are not checked.
+    fn check(self, unix_nano: u64) -> Result<(), Refusal> {
+        let Now::At(now_ms) = self else { return Ok(()) };
+        let ms = unix_nano / 1_000_000;
+        let is_near = ms >= now_ms.saturating_sub(CLOCK_BEHIND_MS) && ms <= now_ms + CLOCK_AHEAD_MS;
+        if unix_nano == 0 || is_near { Ok(()) } else { Err(Refusal::ClockSkew) }
+    }
+}
+
+/// What became of a payload's items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Items counted, or found to be duplicates by the counter.
+    pub counted: u64,
+    /// Items that are no request of ours.
+    pub skipped: u64,
+    /// Items refused.
+    pub refused: u64,
+    /// Why the first of them was refused.
+    pub first_refusal: Option<Refusal>,
+}
+
+/// Reads and counts the payloads of one gateway.
+#[derive(Debug)]
+pub struct Intake {
+    profile: Profile,
+    mapper: Mapper,
+    counter: Counter,
+    staged: Vec<Observation>,
+    staged_points: Vec<StagedPoint>,
+}
+
+/// Staged observations kept between payloads; more is given back.
+const STAGED_KEPT: usize = 1_024;
+
+impl Intake {
+    /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
+    pub fn new(profile: Profile, catalogue: &'static Catalogue, day: Day, started_unix_nano: u64) -> Intake {
+        let mapper = Mapper { classifier: Classifier::new(catalogue, day), hasher: Default::default() };
+        let counter = Counter::new(started_unix_nano);
+        Intake { profile, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
+    }
+
+    /// The counts.
+    pub fn counter(&mut self) -> &mut Counter {
+        &mut self.counter
+    }
+
+    /// Version of the register that classifies.
+    pub fn catalogue_version(&self) -> CatalogueVersion {
+        self.mapper.classifier.catalogue().version()
+    }
+
+    /// Classifies from now on for `day`.
+    pub fn set_day(&mut self, day: Day) {
+        self.mapper.classifier.set_day(day);
+    }
+
+    /// Notes a payload of a signal that this collector does not count.
+    pub fn skip_payload(&mut self) {
+        self.counter.tally_mut().skip(Skip::OtherSignal);
+    }
+
+    /// Notes a payload that was refused before it could be read.
+    pub fn refuse_payload(&mut self, refusal: Refusal) {
+        self.counter.tally_mut().refuse(refusal);
+    }
+
+    /// Reads `payload` and counts it at `now`.
+    ///
+    /// # Errors
+    /// The payload cannot be read; it was counted as refused and changed nothing else.
+    pub fn take(
+        &mut self,
+        signal: Signal,
+        encoding: Encoding,
+        payload: &[u8],
+        now: Now,
+    ) -> Result<Accepted, Refusal> {
+        let mut tally = Tally::default();
+        let mut accepted = Accepted::default();
+        self.staged.clear();
+        self.staged_points.clear();
+        let read = match (signal, encoding) {
+            (Signal::Traces, _) => self.stage_traces(encoding, payload, now, &mut tally, &mut accepted),
+            (Signal::Metrics, _) => self.stage_metrics(encoding, payload, now, &mut tally, &mut accepted),
+            (Signal::Webhook, Encoding::Json) => self.stage_records(payload, now, &mut tally, &mut accepted),
+            (Signal::Webhook, Encoding::Protobuf) => Err(Refusal::ContentType),
+        };
+        if let Err(refusal) = read {
+            self.counter.tally_mut().refuse(refusal);
+            return Err(refusal);
+        }
+        for observation in &self.staged {
+            self.counter.observe(observation, now.ms());
+        }
+        if !self.staged_points.is_empty() {
+            self.counter.observe_points(&self.staged_points, now.ms());
+        }
+        self.counter.tally_mut().add(&tally);
+        self.staged.shrink_to(STAGED_KEPT);
+        self.staged_points.shrink_to(STAGED_KEPT);
+        Ok(accepted)
+    }
+
+    fn stage_traces(
+        &mut self,
+        encoding: Encoding,
+        payload: &[u8],
+        now: Now,
+        tally: &mut Tally,
+        accepted: &mut Accepted,
+    ) -> Result<(), Refusal> {
+        let Intake { profile, mapper, staged, .. } = self;
+        let each = |span: &otlp::Span<'_>| {
+            let observation = profile
+                .span(span, mapper)
+                .and_then(|item| Ok(now.check(span.end_unix_nano).map(|()| item)?));
+            stage(observation, staged, tally, accepted);
+        };
+        match encoding {
+            Encoding::Protobuf => otlp::read_spans(payload, each),
+            Encoding::Json => otlp::json::read_spans(payload, each),
+        }
+    }
+
+    fn stage_metrics(
+        &mut self,
+        encoding: Encoding,
+        payload: &[u8],
+        now: Now,
+        tally: &mut Tally,
+        accepted: &mut Accepted,
+    ) -> Result<(), Refusal> {
+        let Intake { profile, mapper, staged_points, .. } = self;
+        // The same key for every payload of this process, so that a series keeps its hash.
+        let hasher = mapper.hasher.clone();
+        let wanted = |metric: &str| profile.wants_metric(metric);
+        let each = |point: &otlp::Point<'_>| {
+            let staged = profile
+                .point(point, mapper)
+                .and_then(|item| Ok(now.check(point.time_unix_nano).map(|()| item)?));
+            stage(staged, staged_points, tally, accepted);
+        };
+        match encoding {
+            Encoding::Protobuf => otlp::read_metrics(payload, &hasher, wanted, each),
+            Encoding::Json => otlp::json::read_metrics(payload, &hasher, wanted, each),
+        }
+    }
+
+    fn stage_records(
+        &mut self,
+        payload: &[u8],
+        now: Now,
+        tally: &mut Tally,
+        accepted: &mut Accepted,
+    ) -> Result<(), Refusal> {
+        let Intake { profile, mapper, staged, .. } = self;
+        webhook::read_records(payload, |record| {
+            let observation = record.map_err(Discard::Refuse).and_then(|record| {
+                let observation = profile.record(&record, mapper)?;
+                let end = record.end_time.unwrap_or(0.0);
+                now.check((end * 1e9) as u64)?;
+                Ok(observation)
+            });
+            stage(observation, staged, tally, accepted);
+        })
+    }
+}
+
+fn stage<T>(item: Result<T, Discard>, staged: &mut Vec<T>, tally: &mut Tally, accepted: &mut Accepted) {
+    match item {
+        Ok(item) => {
+            staged.push(item);
+            accepted.counted += 1;
+        }
+        Err(Discard::Skip(reason)) => {
+            tally.skip(reason);
+            accepted.skipped += 1;
+        }
+        Err(Discard::Refuse(refusal)) => {
+            tally.refuse(refusal);
+            accepted.refused += 1;
+            accepted.first_refusal.get_or_insert(refusal);
+        }
+    }
+}

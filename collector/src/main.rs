@@ -1,0 +1,147 @@
+//! `weighbridge-collector`: parses, builds, runs; everything else is in the library.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use weighbridge_collector::command::count::{CaptureSource, count};
+use weighbridge_collector::command::preview::preview;
+use weighbridge_collector::config::Config;
+use weighbridge_collector::profile::Profile;
+use weighbridge_collector::receiver::{Clock as _, SystemClock};
+use weighbridge_collector::run;
+
+/// Exit code for a configuration or arguments that cannot be used (BSD `EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(
+    name = "weighbridge-collector",
+    version,
+    about = "Counts a gateway's requests by model and sends the counts"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Receive telemetry, count, send reports.
+    Run {
+        /// Configuration file.
+        #[arg(long, default_value = "collector.yaml", env = "WEIGHBRIDGE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and say what it means.
+    Validate {
+        /// Configuration file.
+        #[arg(long, default_value = "collector.yaml", env = "WEIGHBRIDGE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Show exactly what would leave for captured payloads, decoded and raw. Opens no socket.
+    Preview {
+        /// Configuration file.
+        #[arg(long, default_value = "collector.yaml", env = "WEIGHBRIDGE_CONFIG")]
+        config: PathBuf,
+        /// Captured payloads of the configured source, in order.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Count captured payloads: one JSON line a cell, then a summary. Opens no socket.
+    Count {
+        /// What the files hold.
+        #[arg(long)]
+        source: CaptureSource,
+        /// Whose telemetry it is.
+        #[arg(long, default_value = "litellm")]
+        profile: Profile,
+        /// Captured payloads, in order: `.pb` is protobuf, everything else JSON.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe cannot be told.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match act(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weighbridge-collector: {error:#}");
+            let is_config = error.downcast_ref::<weighbridge_collector::config::ConfigError>().is_some();
+            if is_config { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn act(command: Command) -> anyhow::Result<()> {
+    let now_ms = SystemClock.now_ms();
+    match command {
+        Command::Run { config } => run_until_signal(Config::load(&config)?),
+        Command::Validate { config } => {
+            let config = Config::load(&config)?;
+            println!(
+                "valid: counts {:?} of profile {:?} in windows of {} s, environment {}, vantage {}, sends to {}",
+                config.signal(),
+                config.profile(),
+                config.window_s,
+                config.environment,
+                config.vantage,
+                config.uplink.endpoint
+            );
+            Ok(())
+        }
+        Command::Preview { config, files } => {
+            let config = Config::load(&config)?;
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            preview(&config, &files, now_ms, &mut out)?;
+            Ok(out.flush()?)
+        }
+        Command::Count { source, profile, files } => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let counted = count(source, profile, &files, now_ms, &mut out);
+            out.flush()?;
+            Ok(counted?)
+        }
+    }
+}
+
+/// One thread is enough for millions of spans a second, and keeps the sidecar small.
+fn run_until_signal(config: Config) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("WEIGHBRIDGE_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(io::stderr)
+        .init();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    let outcome = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let on_signal = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            on_signal.cancel();
+        });
+        run::run(config, shutdown).await.map_err(anyhow::Error::from)
+    });
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,223 @@
+//! Profiles: what an item of one gateway product's telemetry says about requests.
+//!
+//! In: a span, metric point or webhook record as a source read it. Out: an `Observation` or `StagedPoint`, or the reason why
+//! it is none. The same attribute means different things in different products, so nothing is guessed from names alone:
+//! a profile is declared, and each module states the versions it was read or measured on.
+
+mod genai;
+mod litellm;
+
+use std::hash::BuildHasher as _;
+
+use serde::Deserialize;
+use weighbridge_catalog::{Classification, Origin};
+use weighbridge_proto::cells::{CellKey, Counts};
+use weighbridge_proto::v1::{Choice, GatewayProduct, Operation, Outcome, Streaming};
+
+use crate::classifier::Classifier;
+use crate::count::{PointClass, StagedPoint};
+use crate::discard::{Refusal, Skip};
+use crate::observation::{self, Observation};
+use crate::source::attributes::{Role, whole_float};
+use crate::source::otlp::{Point, PointKind, Span};
+use crate::source::webhook::Record;
+
+/// A gateway product whose telemetry is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// LiteLLM proxy: OTLP V1 and V2, webhook.
+    Litellm,
+    /// Anything that emits the OpenTelemetry GenAI conventions (three generations).
+    Genai,
+}
+
+/// Why an item is no observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// Not a request of ours.
+    Skip(Skip),
+    /// Bad input.
+    Refuse(Refusal),
+}
+
+impl From<Skip> for Discard {
+    fn from(skip: Skip) -> Discard {
+        Discard::Skip(skip)
+    }
+}
+
+impl From<Refusal> for Discard {
+    fn from(refusal: Refusal) -> Discard {
+        Discard::Refuse(refusal)
+    }
+}
+
+/// What mapping needs beside the item: the classifier and a key for hashes.
+#[derive(Debug)]
+pub struct Mapper {
+    /// Names to numbers.
+    pub classifier: Classifier,
+    /// Key of call and fingerprint hashes: random per process, never exported.
+    pub hasher: foldhash::fast::RandomState,
+}
+
+impl Profile {
+    /// What reports call the product.
+    pub fn gateway_product(self) -> GatewayProduct {
+        match self {
+            Profile::Litellm => GatewayProduct::Litellm,
+            Profile::Genai => GatewayProduct::Genai,
+        }
+    }
+
+    /// What a span says.
+    ///
+    /// # Errors
+    /// The reason why it is not counted.
+    #[inline]
+    pub fn span(self, span: &Span<'_>, mapper: &mut Mapper) -> Result<Observation, Discard> {
+        match self {
+            Profile::Litellm => litellm::span(span, mapper),
+            Profile::Genai => genai::span(span, mapper),
+        }
+    }
+
+    /// Whether the points of a metric are looked at.
+    pub fn wants_metric(self, metric: &str) -> bool {
+        match self {
+            Profile::Litellm => litellm::METRICS.iter().any(|(name, ..)| *name == metric),
+            Profile::Genai => genai::METRICS.iter().any(|(name, ..)| *name == metric),
+        }
+    }
+
+    /// What a metric point says.
+    ///
+    /// # Errors
+    /// The reason why it is not counted.
+    pub fn point(self, point: &Point<'_>, mapper: &mut Mapper) -> Result<StagedPoint, Discard> {
+        match self {
+            Profile::Litellm => litellm::point(point, mapper),
+            Profile::Genai => genai::point(point, mapper),
+        }
+    }
+
+    /// What a webhook record says.
+    ///
+    /// # Errors
+    /// The reason why it is not counted.
+    pub fn record(self, record: &Record<'_>, mapper: &mut Mapper) -> Result<Observation, Discard> {
+        match self {
+            Profile::Litellm => litellm::record(record, mapper),
+            Profile::Genai => Err(Skip::OtherSignal.into()),
+        }
+    }
+}
+
+/// A metric that a profile reads: name, class, rank among synonyms, how its value is read.
+type MetricRule = (&'static str, PointClass, u8, MetricValue);
+
+/// How the value of a metric is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetricValue {
+    /// The number of recorded values.
+    Count,
+    /// The sum of recorded values, input or output by `gen_ai.token.type`.
+    TokensByType,
+    /// The sum, input tokens.
+    InputTokens,
+    /// The sum, output tokens.
+    OutputTokens,
+}
+
+fn cell_key(
+    classification: &Classification,
+    operation: Operation,
+    streaming: Streaming,
+    outcome: Outcome,
+) -> CellKey {
+    CellKey {
+        model: classification.model,
+        provider: classification.provider,
+        openness: classification.openness,
+        hosting: classification.hosting,
+        operation,
+        choice: Choice::Unknown,
+        streaming,
+        outcome,
+    }
+}
+
+fn origin<'a>(item: &crate::source::attributes::Attributes<'a>) -> Origin<'a> {
+    Origin { provider: item.text(Role::Provider), address: item.text(Role::ServerAddress) }
+}
+
+fn streaming(flag: Option<bool>, absent: Streaming) -> Streaming {
+    flag.map_or(absent, |streamed| if streamed { Streaming::Yes } else { Streaming::No })
+}
+
+impl Mapper {
+    fn hash(&self, parts: (&str, &str, &str, u64)) -> u64 {
+        self.hasher.hash_one(parts)
+    }
+
+    fn hash_bytes(&self, bytes: &[u8]) -> u64 {
+        self.hasher.hash_one(bytes)
+    }
+
+    /// Stages a point of `rule` for `model`. A failed operation adds `failed_requests` requests a unit: 0 where the exporter
+    /// tells attempts, 1 where it tells whole requests.
+    fn stage(
+        &mut self,
+        point: &Point<'_>,
+        rule: &MetricRule,
+        model: &str,
+        failed_requests: u64,
+    ) -> Result<StagedPoint, Discard> {
+        let attributes = &point.attributes;
+        if point.no_value {
+            return Err(Skip::NoValue.into());
+        }
+        let operation_label = attributes.text(Role::Operation);
+        let operation = if operation_label.is_empty() {
+            Operation::Chat
+        } else {
+            observation::operation(operation_label).ok_or(Skip::Operation)?
+        };
+        let error_class = attributes.text(Role::ErrorType);
+        let outcome = observation::outcome(!error_class.is_empty(), None, error_class);
+        let requests = if outcome == Outcome::Ok { 1 } else { failed_requests };
+        let (class, unit) = match rule.3 {
+            MetricValue::Count => {
+                let class =
+                    if operation == Operation::Embeddings { PointClass::EmbeddingsRequests } else { rule.1 };
+                (class, Counts { requests, attempts: 1, ..Counts::default() })
+            }
+            MetricValue::InputTokens => (rule.1, Counts { input_tokens: 1, ..Counts::default() }),
+            MetricValue::OutputTokens => (rule.1, Counts { output_tokens: 1, ..Counts::default() }),
+            MetricValue::TokensByType => match attributes.text(Role::TokenType) {
+                "input" | "prompt" => (rule.1, Counts { input_tokens: 1, ..Counts::default() }),
+                "output" | "completion" => (rule.1, Counts { output_tokens: 1, ..Counts::default() }),
+                // Cached, reasoning and total are subsets or sums of the two.
+                _ => return Err(Skip::TokenType.into()),
+            },
+        };
+        let value = match (rule.3, point.kind) {
+            (MetricValue::Count, PointKind::Histogram) => point.count,
+            _ => whole_float(point.sum.ok_or(Skip::NoValue)?)?,
+        };
+        let classification = self.classifier.classify(model, origin(attributes));
+        Ok(StagedPoint {
+            target: point.target,
+            series: point.series,
+            class,
+            rank: rule.2,
+            temporality: point.temporality,
+            start_unix_nano: point.start_unix_nano,
+            time_unix_nano: point.time_unix_nano,
+            value,
+            key: cell_key(&classification, operation, Streaming::Unknown, outcome),
+            unit,
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! `run`: assembles receivers, core, spool, uplink and admin port in one readable place, and drains them in order.
+//!
+//! Order of shutdown: receivers (no new payloads), core (calls on hold end, the open window is sealed), uplink (last reports
+//! acknowledged, within `drain_timeout_s`), admin. What is not acknowledged by then stays in the spool and is sent by the next
+//! start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use weighbridge_catalog::{Catalogue, Day};
+
+use crate::admin::{self, Observed, SealStats};
+use crate::config::{Config, ConfigError, Source};
+use crate::deliver::ledger::Ledger;
+use crate::deliver::spool::{Spool, SpoolError};
+use crate::deliver::uplink::{self, Outbox, UplinkStats};
+use crate::intake::Intake;
+use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
+use crate::window::{Edge, Header, Sealed, boot_epoch};
+
+/// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
+const RECEIVER_DRAIN: Duration = Duration::from_secs(2);
+/// HTTP/2 windows of the receiver: one large batch in flight, no more memory than that.
+const H2_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Why the collector cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(String),
+    /// A receiver.
+    #[error("receiver: {0}")]
+    Receiver(String),
+}
+
+impl RunError {
+    /// Stable label.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RunError::Config(error) => error.code(),
+            RunError::Spool(error) => error.code(),
+            RunError::Listen { .. } => "listen",
+            RunError::Random(_) => "random",
+            RunError::Receiver(_) => "receiver",
+        }
+    }
+}
+
+/// Runs until `shutdown`, then drains.
+///
+/// # Errors
+/// The configuration, the data folder or a port cannot be used.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let catalogue = Catalogue::embedded();
+    let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
+    let seal = Arc::new(SealStats::default());
+    seal.resumed.store(spool.size().0, Ordering::Relaxed);
+    let edge = edge(&config, &spool, catalogue, clock.now_ms())?;
+    let gate = Gate::new(edge, clock, config.signal(), config.receiver.max_body_bytes);
+    let outbox = Outbox::new(spool);
+    let stats = Arc::new(UplinkStats::default());
+    let observed = Observed {
+        gate: gate.clone(),
+        outbox: outbox.clone(),
+        uplink: Arc::clone(&stats),
+        seal: Arc::clone(&seal),
+    };
+
+    let stop_admin = CancellationToken::new();
+    let mut admin_tasks = JoinSet::new();
+    let listener = listen(config.admin.listen).await?;
+    serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
+
+    let mut receivers = JoinSet::new();
+    start_receivers(&mut receivers, &config, &gate, &shutdown).await?;
+    let stop_uplink = CancellationToken::new();
+    let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
+    let sealer = Sealer {
+        gate,
+        outbox: outbox.clone(),
+        ledger: Ledger::new(&config.data_folder, catalogue),
+        stats: seal,
+    };
+    sealer.stats.ready.store(true, Ordering::Relaxed);
+    tracing::info!(
+        catalogue = catalogue.version().0,
+        resumed = sealer.stats.resumed.load(Ordering::Relaxed),
+        "collector started"
+    );
+
+    sealer.run_until(&shutdown).await;
+    sealer.stats.ready.store(false, Ordering::Relaxed);
+    drain(&mut receivers, RECEIVER_DRAIN).await;
+    sealer.finish().await;
+    let drained =
+        tokio::time::timeout(Duration::from_secs(config.uplink.drain_timeout_s), outbox.empty()).await;
+    if drained.is_err() {
+        let (reports, _) = outbox.with(|spool| spool.size());
+        tracing::warn!(
+            reports,
+            "not acknowledged in time; they stay in the spool and are sent by the next start"
+        );
+    }
+    stop_uplink.cancel();
+    // A panic of the uplink task loses nothing: its reports are in the spool.
+    let _ = sending.await;
+    stop_admin.cancel();
+    drain(&mut admin_tasks, RECEIVER_DRAIN).await;
+    Ok(())
+}
+
+/// The counting core of `config`, beginning at `now_ms`.
+fn edge(
+    config: &Config,
+    spool: &Spool,
+    catalogue: &'static Catalogue,
+    now_ms: u64,
+) -> Result<Edge, RunError> {
+    let random = getrandom::u32().map_err(|error| RunError::Random(error.to_string()))?;
+    let header = Header {
+        collector: spool.collector(),
+        boot_epoch: boot_epoch(now_ms, random),
+        window_s: config.window_s,
+        environment: config.environment()?,
+        vantage: config.vantage()?,
+        gateway_product: config.profile().gateway_product(),
+    };
+    let day = Day::from_unix_seconds(now_ms / 1_000);
+    let intake = Intake::new(config.profile(), catalogue, day, now_ms.saturating_mul(1_000_000));
+    Ok(Edge::new(intake, header, now_ms))
+}
+
+async fn start_receivers(
+    tasks: &mut JoinSet<()>,
+    config: &Config,
+    gate: &Gate,
+    shutdown: &CancellationToken,
+) -> Result<(), RunError> {
+    match &config.source {
+        Source::Otlp(otlp) => {
+            if let Some(address) = otlp.grpc_listen {
+                let listener = listen(address).await?;
+                serve_grpc(tasks, listener, gate, shutdown.clone());
+            }
+            if let Some(address) = otlp.http_listen {
+                serve_http(tasks, listen(address).await?, http::otlp(gate.clone()), shutdown.clone());
+            }
+        }
+        Source::Webhook(webhook) => {
+            serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
+        }
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+fn serve_grpc(tasks: &mut JoinSet<()>, listener: TcpListener, gate: &Gate, shutdown: CancellationToken) {
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(H2_WINDOW_BYTES)
+        .initial_connection_window_size(H2_WINDOW_BYTES)
+        .add_service(grpc::TraceExport(gate.clone()))
+        .add_service(grpc::MetricsExport(gate.clone()))
+        .add_service(grpc::LogsExport(gate.clone()))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned());
+    tasks.spawn(async move {
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "gRPC receiver ended");
+        }
+    });
+}
+
+fn serve_http(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    tasks.spawn(async move {
+        let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "HTTP receiver ended");
+        }
+    });
+}
+
+/// Waits for tasks that were told to stop, and ends those that do not.
+async fn drain(tasks: &mut JoinSet<()>, limit: Duration) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tasks.shutdown().await;
+    }
+}
+
+/// Seals windows when they are due: ledger first, then spool, then the uplink is woken.
+struct Sealer {
+    gate: Gate,
+    outbox: Outbox,
+    ledger: Ledger,
+    stats: Arc<SealStats>,
+}
+
+impl Sealer {
+    async fn run_until(&self, shutdown: &CancellationToken) {
+        loop {
+            let due_in_ms = self.gate.edge().due_in_ms(self.gate.now_ms());
+            // Calls on hold end within a second of their time, also in long windows.
+            let pause = Duration::from_millis(due_in_ms.clamp(1, 1_000));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return,
+            }
+            let sealed = self.gate.edge().tick(self.gate.now_ms());
+            if let Some(sealed) = sealed {
+                self.keep(sealed).await;
+            }
+        }
+    }
+
+    async fn finish(&self) {
+        let sealed = self.gate.edge().finish();
+        self.keep(sealed).await;
+    }
+
+    async fn keep(&self, sealed: Sealed) {
+        let requests = requests_in(&sealed);
+        if let Err(error) = self.ledger.record(&sealed) {
+            // What leaves is written down before it leaves; what cannot be written down does not leave.
+            return self.lose(requests, &error);
+        }
+        let outbox = self.outbox.clone();
+        let kept = tokio::task::spawn_blocking(move || outbox.with(|spool| spool.append(&sealed))).await;
+        match kept {
+            Ok(Ok(dropped)) => {
+                self.stats.sealed.fetch_add(1, Ordering::Relaxed);
+                if dropped.reports > 0 {
+                    tracing::error!(
+                        reports = dropped.reports,
+                        requests = dropped.requests,
+                        "spool full; oldest dropped"
+                    );
+                    self.stats.dropped.fetch_add(dropped.reports, Ordering::Relaxed);
+                    self.add_dropped(dropped.requests);
+                }
+                self.outbox.notify_added();
+            }
+            Ok(Err(error)) => self.lose(requests, &error),
+            Err(error) => self.lose(requests, &error),
+        }
+    }
+
+    fn lose(&self, requests: u64, error: &dyn std::error::Error) {
+        tracing::error!(requests, %error, "a sealed report could not be kept; its requests are reported as dropped");
+        self.stats.failed.fetch_add(1, Ordering::Relaxed);
+        self.add_dropped(requests);
+    }
+
+    fn add_dropped(&self, requests: u64) {
+        self.stats.dropped_requests.fetch_add(requests, Ordering::Relaxed);
+        self.gate.edge().add_dropped(requests);
+    }
+}
+
+fn requests_in(sealed: &Sealed) -> u64 {
+    let report = weighbridge_proto::report::check(&sealed.bytes);
+    report.map_or(0, |report| report.cells.iter().map(|cell| cell.counts.requests).sum())
+}

@@ -1,0 +1,85 @@
+//! OTLP traces and metrics, as protobuf and as JSON (OTLP 1.x; protobuf field numbers of `opentelemetry/proto/*/v1`).
+//!
+//! Both encodings yield the same `Span` and `Point`, so a profile does not know which one it reads. A payload is read
+//! whole before anything of it is counted: a truncated payload changes no count.
+
+pub mod json;
+mod metrics;
+mod spans;
+
+pub use metrics::read_metrics;
+pub use spans::read_spans;
+
+use super::attributes::Attributes;
+use crate::discard::Refusal;
+
+/// The read fields of one span.
+#[derive(Clone, Debug, Default)]
+pub struct Span<'a> {
+    /// Name of the instrumentation scope.
+    pub scope: &'a str,
+    /// Name of the span; only compared with fixed names.
+    pub name: &'a str,
+    /// Span id as it came (8 bytes in protobuf, 16 hex digits in JSON).
+    pub span_id: &'a [u8],
+    /// End, Unix nanoseconds.
+    pub end_unix_nano: u64,
+    /// Status code is ERROR.
+    pub failed: bool,
+    /// Allow-listed attributes.
+    pub attributes: Attributes<'a>,
+    /// A field of this span that is read and is wrong; the span is refused, the others of the payload are not.
+    pub fault: Option<Refusal>,
+}
+
+/// What kind of number a metric point carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointKind {
+    /// A histogram or exponential histogram: `count` and `sum`.
+    Histogram,
+    /// A monotonic sum: `sum`.
+    Counter,
+}
+
+/// How a point's value relates to the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temporality {
+    /// The value since `start`.
+    Cumulative,
+    /// The value since the point before.
+    Delta,
+}
+
+/// The read fields of one metric point.
+#[derive(Clone, Debug)]
+pub struct Point<'a> {
+    /// Keyed hash of the resource: one exporting process.
+    pub target: u64,
+    /// Keyed hash of target, scope, metric and all attributes.
+    pub series: u64,
+    /// Name of the instrumentation scope.
+    pub scope: &'a str,
+    /// Name of the metric.
+    pub metric: &'a str,
+    /// Histogram or counter.
+    pub kind: PointKind,
+    /// Cumulative or delta.
+    pub temporality: Temporality,
+    /// Start of the series, Unix nanoseconds, 0 if not told.
+    pub start_unix_nano: u64,
+    /// Time of the point, Unix nanoseconds.
+    pub time_unix_nano: u64,
+    /// Number of recorded values (histograms).
+    pub count: u64,
+    /// Sum of recorded values, or the counter's value; `None` if not told.
+    pub sum: Option<f64>,
+    /// The exporter says that there is no value.
+    pub no_value: bool,
+    /// Allow-listed attributes.
+    pub attributes: Attributes<'a>,
+    /// A field of this point that is read and is wrong.
+    pub fault: Option<Refusal>,
+}
+
+/// The key of the hashes in a `Point`: random per process, never leaves it.
+pub type SeriesHasher = foldhash::fast::RandomState;

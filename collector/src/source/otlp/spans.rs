@@ -1,0 +1,151 @@
+//! Wire scan of `ExportTraceServiceRequest`.
+//!
+//! Field numbers: request 1 resource_spans; ResourceSpans 2 scope_spans; ScopeSpans 1 scope, 2 spans; InstrumentationScope
+//! 1 name; Span 2 span_id, 5 name, 8 end_time_unix_nano, 9 attributes, 15 status; Status 3 code; KeyValue 1 key, 2 value;
+//! AnyValue 1 string, 2 bool, 3 int, 4 double.
+
+use super::Span;
+use crate::discard::Refusal;
+use crate::source::Payload;
+use crate::source::attributes::{Attributes, Scalar, role_of};
+use crate::source::protobuf::{Fields, Value, WireError};
+
+const STATUS_ERROR: u64 = 2;
+
+impl From<WireError> for Refusal {
+    fn from(_: WireError) -> Refusal {
+        Refusal::Malformed
+    }
+}
+
+/// Hands every span of `payload` to `each`, in order.
+///
+/// # Errors
+/// `Refusal::Malformed` when the payload is not an `ExportTraceServiceRequest`; `each` may have seen spans before.
+pub fn read_spans<'a>(payload: &'a [u8], mut each: impl FnMut(&Span<'a>)) -> Payload<()> {
+    let mut request = Fields::of(payload);
+    while let Some((field, value)) = request.next()? {
+        if field != 1 {
+            continue;
+        }
+        let mut resource_spans = Fields::of(value.bytes()?);
+        while let Some((field, value)) = resource_spans.next()? {
+            if field == 2 {
+                read_scope_spans(value.bytes()?, &mut each)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_scope_spans<'a>(message: &'a [u8], each: &mut impl FnMut(&Span<'a>)) -> Payload<()> {
+    let scope = scope_name(message)?;
+    let mut scope_spans = Fields::of(message);
+    while let Some((field, value)) = scope_spans.next()? {
+        if field == 2 {
+            let mut span = read_span(value.bytes()?)?;
+            match scope {
+                Ok(scope) => span.scope = scope,
+                Err(fault) => span.fault = Some(fault),
+            }
+            each(&span);
+        }
+    }
+    Ok(())
+}
+
+/// The scope's name. It may stand after the items it belongs to, so it is looked for first.
+pub(super) fn scope_name(scoped: &[u8]) -> Payload<Result<&str, Refusal>> {
+    let mut fields = Fields::of(scoped);
+    while let Some((field, value)) = fields.next()? {
+        if field != 1 {
+            continue;
+        }
+        let mut scope = Fields::of(value.bytes()?);
+        while let Some((field, value)) = scope.next()? {
+            if field == 1 {
+                return Ok(text(value.bytes()?));
+            }
+        }
+    }
+    Ok(Ok(""))
+}
+
+fn read_span(message: &[u8]) -> Payload<Span<'_>> {
+    let mut span = Span::default();
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            2 => span.span_id = value.bytes()?,
+            5 => match text(value.bytes()?) {
+                Ok(name) => span.name = name,
+                Err(fault) => span.fault = Some(fault),
+            },
+            8 => span.end_unix_nano = value.number()?,
+            9 => read_attribute(value.bytes()?, &mut span.attributes, &mut span.fault)?,
+            15 => {
+                let mut status = Fields::of(value.bytes()?);
+                while let Some((field, value)) = status.next()? {
+                    if field == 3 {
+                        let code = value.number()?;
+                        span.failed = code == STATUS_ERROR;
+                        if code > STATUS_ERROR {
+                            span.fault = Some(Refusal::UnknownEnum);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(span)
+}
+
+/// Reads one `KeyValue` into `attributes` if its key is on the allow-list; its value is not looked at otherwise.
+#[inline]
+pub(super) fn read_attribute<'a>(
+    message: &'a [u8],
+    attributes: &mut Attributes<'a>,
+    fault: &mut Option<Refusal>,
+) -> Payload<()> {
+    let mut key: &[u8] = b"";
+    let mut any_value: &[u8] = b"";
+    let mut fields = Fields::of(message);
+    while let Some((field, value)) = fields.next()? {
+        match field {
+            1 => key = value.bytes()?,
+            2 => any_value = value.bytes()?,
+            _ => {}
+        }
+    }
+    let Some(role) = role_of(key) else { return Ok(()) };
+    match read_scalar(any_value)? {
+        Ok(value) => attributes.set(role, value),
+        Err(refusal) => *fault = Some(refusal),
+    }
+    Ok(())
+}
+
+fn read_scalar(any_value: &[u8]) -> Payload<Result<Scalar<'_>, Refusal>> {
+    let mut scalar = Scalar::None;
+    let mut fields = Fields::of(any_value);
+    while let Some((field, value)) = fields.next()? {
+        scalar = match (field, value) {
+            (1, Value::Bytes(bytes)) => match text(bytes) {
+                Ok(text) => Scalar::Text(text),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            (2, Value::Varint(number)) => Scalar::Bool(number != 0),
+            (3, Value::Varint(number)) => Scalar::Int(number.cast_signed()),
+            (4, Value::Fixed64(bits)) => Scalar::Double(f64::from_bits(bits)),
+            (1..=4, _) => return Err(Refusal::Malformed),
+            _ => Scalar::None,
+        };
+    }
+    Ok(Ok(scalar))
+}
+
+#[inline]
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(bytes).map_err(|_| Refusal::InvalidUtf8)
+}
