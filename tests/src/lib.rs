@@ -1,1 +1,19 @@
-//! End-to-end tests on real Kafka, ClickHouse and gateways.
+//! The harness of the end-to-end tests: real Kafka, ClickHouse and LiteLLM, real Weighbridge binaries, a fake
+//! model provider, and a client that knows what it sent.
+//!
+//! Guarantees: everything listens on 127.0.0.1; only processes started here are signalled, and each dies with the
+//! test that started it; every wait has a limit; a service that is missing fails the test with the command that
+//! installs it.
+//! Does not guarantee: that two tests may share a server. Each test starts its own.
+// A harness fails by panicking with a clear message.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod canary;
+pub mod capture;
+pub mod clickhouse;
+pub mod driver;
+pub mod kafka;
+pub mod litellm;
+pub mod processes;
+pub mod scenario;
+pub mod upstream;

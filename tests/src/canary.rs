@@ -1,0 +1,169 @@
+//! Looks for secret strings where none may be: in files, folders and byte strings.
+//!
+//! A canary is found as it is, in upper and lower case, percent-encoded is not (canaries are letters, digits and
+//! hyphens), in both base64 alphabets at each of the three alignments, and in hexadecimal. Gzip members inside a
+//! file are unpacked and searched too, one level deep.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Where a canary was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The file.
+    pub file: PathBuf,
+    /// The canary, as it was given.
+    pub canary: String,
+    /// The encoding it was found in.
+    pub form: &'static str,
+}
+
+/// Searches a file, or every file below a folder. An empty result is only worth something when `files` is not 0.
+pub fn search(path: &Path, canaries: &[&str]) -> (usize, Vec<Sighting>) {
+    let mut files = 0;
+    let mut sightings = Vec::new();
+    let mut open = vec![path.to_owned()];
+    while let Some(path) = open.pop() {
+        let kind =
+            std::fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if kind.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if kind.is_file() {
+            files += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            let found = search_bytes(&bytes, canaries);
+            sightings.extend(found.into_iter().map(|(canary, form)| Sighting {
+                file: path.clone(),
+                canary,
+                form,
+            }));
+        }
+    }
+    (files, sightings)
+}
+
+/// Searches bytes, and what gzip members in them hold.
+pub fn search_bytes(bytes: &[u8], canaries: &[&str]) -> Vec<(String, &'static str)> {
+    let mut found = search_plain(bytes, canaries);
+    for at in positions(bytes, &[0x1f, 0x8b, 0x08]) {
+        let mut unpacked = Vec::new();
+        // An error after some bytes still leaves those bytes to look at.
+        let _ = flate2::read::GzDecoder::new(&bytes[at..]).take(1 << 28).read_to_end(&mut unpacked);
+        found.extend(search_plain(&unpacked, canaries));
+    }
+    found
+}
+
+fn search_plain(bytes: &[u8], canaries: &[&str]) -> Vec<(String, &'static str)> {
+    let lower = bytes.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for canary in canaries {
+        assert!(canary.len() >= 8, "a canary this short is found by chance: {canary}");
+        let needle = canary.to_ascii_lowercase().into_bytes();
+        if contains(&lower, &needle) {
+            found.push(((*canary).to_owned(), "plain"));
+        }
+        if contains(&lower, &hexadecimal(&needle)) || contains(&lower, &hexadecimal(canary.as_bytes())) {
+            found.push(((*canary).to_owned(), "hexadecimal"));
+        }
+        let forms = [canary.as_bytes().to_vec(), needle, canary.to_ascii_uppercase().into_bytes()];
+        if forms.iter().flat_map(|form| base64_cores(form)).any(|core| contains(bytes, &core)) {
+            found.push(((*canary).to_owned(), "base64"));
+        }
+    }
+    found
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    positions(bytes, needle).next().is_some()
+}
+
+/// Positions of `needle`, by its first byte: fast enough for hundreds of megabytes.
+fn positions<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let last = bytes.len().saturating_sub(needle.len().saturating_sub(1));
+    let first = needle[0];
+    (0..last).filter(move |at| bytes[*at] == first && bytes[*at..].starts_with(needle))
+}
+
+fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+}
+
+/// The characters that depend on `bytes` alone, for each alignment and both alphabets.
+fn base64_cores(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut cores = Vec::new();
+    for lead in 0..3_usize {
+        let mut padded = vec![0; lead];
+        padded.extend_from_slice(bytes);
+        let whole = padded.len() / 3 * 3;
+        // The first character pair or so mixes in the bytes before; the last group those after.
+        let skip = if lead == 0 { 0 } else { lead + 1 };
+        let core: Vec<u8> = padded[..whole]
+            .chunks_exact(3)
+            .flat_map(|group| {
+                let bits = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
+                [18, 12, 6, 0].map(|shift| BASE64[(bits >> shift & 63) as usize])
+            })
+            .skip(skip)
+            .collect();
+        let url = core.iter().map(|c| match c {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        });
+        cores.push(url.collect());
+        cores.push(core);
+    }
+    cores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANARY: &str = "canary-prompt-7Qx1";
+
+    fn forms(bytes: &[u8]) -> Vec<&'static str> {
+        search_bytes(bytes, &[CANARY]).into_iter().map(|(_, form)| form).collect()
+    }
+
+    fn base64(bytes: &[u8]) -> Vec<u8> {
+        let mut padded = bytes.to_vec();
+        padded.resize(bytes.len().div_ceil(3) * 3, 0);
+        base64_cores(&padded)[1].clone()
+    }
+
+    #[test]
+    fn every_form_is_found_at_every_alignment() {
+        assert!(forms(b"nothing of the kind").is_empty());
+        assert_eq!(forms(format!("x{CANARY}y").to_uppercase().as_bytes()), ["plain"]);
+        assert_eq!(forms(&hexadecimal(CANARY.as_bytes())), ["hexadecimal"]);
+        for lead in ["", "a", "ab", "abc"] {
+            let text = base64(format!("{lead}{CANARY} and more").as_bytes());
+            assert_eq!(forms(&text), ["base64"], "lead {lead:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_members_are_unpacked() {
+        use std::io::Write;
+        let mut packed = flate2::write::GzEncoder::new(b"head".to_vec(), flate2::Compression::fast());
+        packed.write_all(CANARY.as_bytes()).unwrap();
+        let bytes = packed.finish().unwrap();
+        assert_eq!(forms(&bytes), ["plain"]);
+    }
+
+    #[test]
+    fn folders_are_searched_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("inner")).unwrap();
+        std::fs::write(folder.path().join("inner/file"), CANARY).unwrap();
+        std::fs::write(folder.path().join("clean"), "clean").unwrap();
+        let (files, sightings) = search(folder.path(), &[CANARY]);
+        assert_eq!(files, 2);
+        assert_eq!(sightings.len(), 1);
+        assert!(sightings[0].file.ends_with("inner/file"));
+    }
+}

@@ -1,0 +1,69 @@
+//! A real ClickHouse for a test: the release binary `weighbridge clickhouse` on free ports.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::processes::{Process, free_port, http_client, release_binary, tool};
+
+/// Usually 0.3 s; the machine may be building at the same time.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Usually 1 s.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running server. Its data folder outlives it, so a test can start it again.
+#[derive(Debug)]
+pub struct ClickHouse {
+    process: Process,
+    /// Port of the HTTP interface.
+    pub http_port: u16,
+    client: reqwest::Client,
+}
+
+impl ClickHouse {
+    /// Starts a server over `folder/clickhouse`, which is created when absent.
+    pub async fn start(folder: &Path) -> Self {
+        Self::start_on(folder, free_port()).await
+    }
+
+    /// Starts a server over `folder/clickhouse` on a given port: for a restart.
+    pub async fn start_on(folder: &Path, http_port: u16) -> Self {
+        let mut command = Command::new(release_binary("weighbridge"));
+        command.arg("clickhouse").arg("--library").arg(tool("clickhouse/libchdb.so"));
+        command.arg("--data").arg(data(folder)).args(["--http-port", &http_port.to_string()]);
+        let mut process = Process::start("clickhouse", &command, folder);
+        process.wait_for_http(&format!("http://127.0.0.1:{http_port}/ping"), START_LIMIT).await;
+        Self { process, http_port, client: http_client() }
+    }
+
+    /// Where to send HTTP queries.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    /// Runs one statement as the default user; its result as text. Panics with the server's message on an error.
+    pub async fn query(&self, sql: &str) -> String {
+        let answer = self.client.post(self.url()).body(sql.to_owned()).send().await;
+        let answer =
+            answer.unwrap_or_else(|error| panic!("ClickHouse did not answer: {error}; asked: {sql}"));
+        let status = answer.status();
+        let text = answer.text().await.expect("ClickHouse's answer");
+        assert!(status.is_success(), "ClickHouse: {text}; asked: {sql}");
+        text.trim_end().to_owned()
+    }
+
+    /// Sends `kill -9`.
+    pub async fn kill(self) {
+        self.process.kill().await;
+    }
+
+    /// Ends it in order; panics unless its status is 0.
+    pub async fn stop(self) {
+        let status = self.process.terminate(STOP_LIMIT).await;
+        assert!(status.success(), "ClickHouse ended with {status}");
+    }
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("clickhouse")
+}

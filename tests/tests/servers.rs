@@ -1,0 +1,84 @@
+//! The real servers start, keep what they acknowledged over `kill -9`, and stop.
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::time::timeout;
+use weighbridge_tests::clickhouse::ClickHouse;
+use weighbridge_tests::kafka::Kafka;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn clickhouse_keeps_rows_over_kill_and_over_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ClickHouse::start(folder.path()).await;
+    let port = server.http_port;
+    server.query("CREATE TABLE kept (n UInt64) ENGINE = MergeTree ORDER BY n").await;
+    for start in [0, 1000, 2000] {
+        server.query(&format!("INSERT INTO kept SELECT number + {start} FROM numbers(1000)")).await;
+    }
+    server.kill().await;
+
+    let server = ClickHouse::start_on(folder.path(), port).await;
+    assert_eq!(server.query("SELECT count(), sum(n) FROM kept").await, "3000\t4498500");
+    server.query("INSERT INTO kept VALUES (3000)").await;
+    server.stop().await;
+
+    let server = ClickHouse::start_on(folder.path(), port).await;
+    assert_eq!(server.query("SELECT count(), sum(n) FROM kept").await, "3001\t4501500");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn kafka_keeps_records_over_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Kafka::start(folder.path()).await;
+    broker.create_topic("kept", 2).await;
+    produce(&broker, 0..100).await;
+    let ports = broker.ports();
+    broker.kill().await;
+
+    let broker = Kafka::start_on(folder.path(), ports).await;
+    produce(&broker, 100..150).await;
+    let mut numbers = consume(&broker, "group-1", 150).await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..150).collect::<Vec<u32>>());
+    broker.stop().await;
+}
+
+async fn produce(broker: &Kafka, numbers: std::ops::Range<u32>) {
+    let producer: FutureProducer = broker
+        .client_config()
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "30000")
+        .create()
+        .unwrap();
+    for number in numbers {
+        let (key, value) = (number.to_string(), number.to_be_bytes());
+        let record = FutureRecord::to("kept").key(&key).payload(&value[..]);
+        producer.send(record, LIMIT).await.unwrap_or_else(|(error, _)| panic!("record {number}: {error}"));
+    }
+}
+
+async fn consume(broker: &Kafka, group: &str, count: usize) -> Vec<u32> {
+    let consumer: StreamConsumer = broker
+        .client_config()
+        .set("group.id", group)
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["kept"]).unwrap();
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let message = timeout(LIMIT, consumer.recv()).await.expect("records in time").unwrap();
+        numbers.push(u32::from_be_bytes(message.payload().unwrap().try_into().unwrap()));
+        consumer.commit_message(&message, CommitMode::Async).unwrap();
+    }
+    numbers
+}
