@@ -1,1 +1,25 @@
-//! Ingest, load, migrate and split: from reports to answers.
+//! The centre: from reports to answers.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `ingest` | takes reports over gRPC, answers when Kafka has them |
+//! | `load` | Kafka to ClickHouse, and the rollup |
+//! | `migrate` | tables, views, the register of models, the topic |
+//! | `split` | which share goes to open-weight and which to closed models |
+//! | `admin`, `telemetry` | health, metrics, logs, OTLP |
+//!
+//! Exactness stands on the identity of a report, not on any of these: each may be killed, doubled or rolled back at any
+//! time. A report may travel many times; its rows carry its name as their key and count once.
+
+pub mod admin;
+mod backoff;
+pub mod clock;
+pub mod config;
+pub mod ingest;
+pub mod kafka;
+pub mod load;
+pub mod migrate;
+mod native;
+pub mod record;
+pub mod store;
+pub mod telemetry;

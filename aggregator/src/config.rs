@@ -1,0 +1,468 @@
+//! The configuration of every subcommand, one YAML file.
+//!
+//! Unknown fields are refused, units stand in the names, every default is a constant with its reason. A variable
+//! `WEIGHBRIDGE_<SECTION>_<FIELD>` overrides a field (`WEIGHBRIDGE_CLICKHOUSE_PASSWORD`, `WEIGHBRIDGE_INGEST_LISTEN`); one
+//! that names no field of a section is refused, too. Secrets show as `***` in `Debug` and in errors.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+const ENVIRONMENT_PREFIX: &str = "WEIGHBRIDGE_";
+/// With the largest report on top it stays under the 1,048,449 rows above which ClickHouse splits an insert in two.
+const MAX_FLUSH_ROWS: usize = 500_000;
+
+/// Everything in the file. A subcommand reads the sections it needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the reports travel; `ingest`, `load` and `migrate` use it.
+    pub kafka: Kafka,
+    /// Where they end up; `load`, `migrate` and `split` use it.
+    pub clickhouse: ClickHouse,
+    /// The `ingest` subcommand.
+    pub ingest: Ingest,
+    /// The `load` subcommand.
+    pub load: Load,
+    /// The port of `/livez`, `/readyz` and `/metrics` of `ingest` and `load`.
+    pub admin: Admin,
+    /// Logs and OTLP.
+    pub telemetry: Telemetry,
+}
+
+/// The Kafka cluster and the topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// `host:port,host:port`; empty: no Kafka configured, and `migrate` creates no topic.
+    pub bootstrap_servers: String,
+    /// Topic of the reports; dead letters go to `<topic>.dlq`.
+    pub topic: String,
+    /// Further librdkafka properties, for example `security.protocol`. Those that exactness stands on are refused.
+    pub properties: BTreeMap<String, Secret>,
+    /// Partitions of a topic that `migrate` creates: 12 can be spread over 1, 2, 3, 4, 6 and 12 loaders.
+    pub partitions: i32,
+    /// Copies of a topic that `migrate` creates. Acknowledged means on two disks: three copies, two of them in sync.
+    pub replication_factor: i32,
+    /// Retention of a topic that `migrate` creates. A week to repair ClickHouse in; with the age that ingest accepts it must
+    /// stay within `clickhouse.ledger_ttl_days`.
+    pub retention_hours: u64,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Kafka {
+            bootstrap_servers: String::new(),
+            topic: "weighbridge.reports.v1".to_owned(),
+            properties: BTreeMap::new(),
+            partitions: 12,
+            replication_factor: 3,
+            retention_hours: 168,
+        }
+    }
+}
+
+/// The ClickHouse server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClickHouse {
+    /// HTTP interface.
+    pub url: String,
+    /// Database of all tables; letters, digits and underscores.
+    pub database: String,
+    /// User; empty: the server's default user.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// File with the password, read when `password` is empty.
+    pub password_file: Option<PathBuf>,
+    /// Compression of inserts: a third of the bytes on the network for 0.05 us per row.
+    pub compression: Compression,
+    /// Time limit of a query. A rebuild of a day with 100 M rows takes minutes.
+    pub query_timeout_s: u64,
+    /// How long the ledger keeps a row. Longer than a spool, Kafka and a margin together: nothing may arrive after the row
+    /// that would absorb it is gone.
+    pub ledger_ttl_days: u16,
+}
+
+impl Default for ClickHouse {
+    fn default() -> Self {
+        ClickHouse {
+            url: "http://127.0.0.1:8123".to_owned(),
+            database: "weighbridge".to_owned(),
+            user: String::new(),
+            password: Secret::default(),
+            password_file: None,
+            compression: Compression::Lz4,
+            query_timeout_s: 300,
+            ledger_ttl_days: 35,
+        }
+    }
+}
+
+/// Compression of inserts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// For a network between `load` and ClickHouse.
+    Lz4,
+    /// For the same machine.
+    None,
+}
+
+/// Ingest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// Address of the gRPC service.
+    pub listen: SocketAddr,
+    /// Oldest window taken, days before ingest's clock: a day less than the ledger keeps, so that the rollup, which leaves a
+    /// day alone once its rows expire, still sees every row.
+    pub accept_past_days: u64,
+    /// Newest window taken, days ahead of ingest's clock: a collector in another time zone with a clock set to local time.
+    pub accept_future_days: u64,
+    /// Reports of one stream between receipt and answer.
+    pub reports_in_flight_per_stream: usize,
+    /// Bytes of all streams between receipt and answer. Over it reports are answered RETRY.
+    pub bytes_in_flight: usize,
+    /// Largest gRPC message. Over the largest report (512 KiB), so that a report that is too large gets an answer; a message
+    /// over this one ends the stream.
+    pub message_bytes: usize,
+    /// How long Kafka may take before the answer is RETRY.
+    pub delivery_timeout_ms: u64,
+    /// What a RETRY asks the collector to wait at least; up to twice as long, so that collectors do not come back at once.
+    pub retry_after_ms: u32,
+    /// From SIGTERM until everything must be answered or dropped: within Kubernetes' 30 s.
+    pub drain_ms: u64,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Ingest {
+            listen: SocketAddr::from(([0, 0, 0, 0], 4750)),
+            accept_past_days: 34,
+            accept_future_days: 1,
+            reports_in_flight_per_stream: 64,
+            bytes_in_flight: 64 * 1024 * 1024,
+            message_bytes: 2 * 1024 * 1024,
+            delivery_timeout_ms: 30_000,
+            retry_after_ms: 1_000,
+            drain_ms: 20_000,
+        }
+    }
+}
+
+/// Load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// Consumer group.
+    pub group_id: String,
+    /// Static membership: the pod's name in a StatefulSet. Empty: none.
+    pub group_instance_id: String,
+    /// Flush at this many rows: insert cost per row is flat from here on.
+    pub flush_rows: usize,
+    /// Flush at this many bytes of encoded rows.
+    pub flush_bytes: usize,
+    /// Flush at this age of the oldest row: what a reader waits at most.
+    pub flush_ms: u64,
+    /// Time limit of sending an insert's body. Not the flush period: that makes a crash loop.
+    pub insert_send_timeout_s: u64,
+    /// Time limit of the answer to an insert.
+    pub insert_end_timeout_s: u64,
+    /// How often days whose ledger moved are rolled up.
+    pub rollup_interval_s: u64,
+    /// From SIGTERM until the last insert and commit must be through: within Kubernetes' 30 s.
+    pub drain_ms: u64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Load {
+            group_id: "weighbridge-load".to_owned(),
+            group_instance_id: String::new(),
+            flush_rows: 50_000,
+            flush_bytes: 8 * 1024 * 1024,
+            flush_ms: 1_000,
+            insert_send_timeout_s: 30,
+            insert_end_timeout_s: 120,
+            rollup_interval_s: 10,
+            drain_ms: 20_000,
+        }
+    }
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { listen: SocketAddr::from(([0, 0, 0, 0], 4751)) }
+    }
+}
+
+/// Logs and OTLP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// OTLP/gRPC endpoint for this program's own traces and metrics (`http://collector:4317`); empty: none.
+    pub otlp_endpoint: String,
+    /// Filter of the log in the syntax of `RUST_LOG`; empty: `info`.
+    pub log_filter: String,
+    /// Form of the log.
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A value that shows as `***`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Secret {
+        Secret(secret.into())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Secret)
+    }
+}
+
+/// Why a configuration cannot be used. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not YAML, an unknown field, or a value of the wrong type.
+    #[error("configuration: {0}")]
+    Parse(String),
+    /// A variable that names no field.
+    #[error(
+        "environment variable {0} names no field of the configuration; the form is WEIGHBRIDGE_<SECTION>_<FIELD>"
+    )]
+    UnknownVariable(String),
+    /// A value that cannot work.
+    #[error("configuration: {field} {problem}")]
+    Value {
+        /// The field, with its section.
+        field: &'static str,
+        /// What is wrong, and the fix.
+        problem: String,
+    },
+}
+
+impl ConfigError {
+    /// Stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConfigError::Read { .. } => "config_read",
+            ConfigError::Parse(_) => "config_parse",
+            ConfigError::UnknownVariable(_) => "config_unknown_variable",
+            ConfigError::Value { .. } => "config_value",
+        }
+    }
+}
+
+impl Config {
+    /// The file, overridden by the environment, checked. Without a file: the defaults, overridden.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+        let text = match path {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+        };
+        Config::parse(&text, std::env::vars())
+    }
+
+    /// As `load`, from the text of the file and the variables of an environment.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(
+        text: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let parse = |error: &dyn fmt::Display| ConfigError::Parse(error.to_string());
+        let mut tree = Value::Object(serde_json::Map::new());
+        if !text.trim().is_empty() {
+            // Twice: the first reading names the line of an error.
+            serde_saphyr::from_str::<Config>(text).map_err(|error| parse(&error))?;
+            tree = serde_saphyr::from_str::<Value>(text).map_err(|error| parse(&error))?;
+        }
+        let defaults = serde_json::to_value(Config::default()).map_err(|error| parse(&error))?;
+        for (name, value) in variables {
+            override_field(&mut tree, &defaults, &name, value)?;
+        }
+        let mut config: Config = serde_json::from_value(tree).map_err(|error| parse(&error))?;
+        config.clickhouse.read_password()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |field, problem: &str| Err(ConfigError::Value { field, problem: problem.to_owned() });
+        let word = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        if !word(&self.clickhouse.database) {
+            return refuse("clickhouse.database", "must be letters, digits and underscores");
+        }
+        if self.clickhouse.ledger_ttl_days < 2 {
+            return refuse("clickhouse.ledger_ttl_days", "must be at least 2");
+        }
+        if self.ingest.accept_past_days >= u64::from(self.clickhouse.ledger_ttl_days) {
+            return refuse("ingest.accept_past_days", "must be less than clickhouse.ledger_ttl_days");
+        }
+        if self.ingest.message_bytes <= weighbridge_proto::report::MAX_REPORT_BYTES {
+            return refuse("ingest.message_bytes", "must be over the largest report, 524288");
+        }
+        if self.ingest.bytes_in_flight < self.ingest.message_bytes {
+            return refuse("ingest.bytes_in_flight", "must be at least ingest.message_bytes");
+        }
+        if self.ingest.reports_in_flight_per_stream == 0 {
+            return refuse("ingest.reports_in_flight_per_stream", "must be at least 1");
+        }
+        if self.load.flush_rows == 0 || self.load.flush_rows > MAX_FLUSH_ROWS {
+            return refuse("load.flush_rows", "must be 1 to 500000, so that an insert stays one block");
+        }
+        if self.load.flush_ms == 0 || self.load.rollup_interval_s == 0 {
+            return refuse("load.flush_ms and load.rollup_interval_s", "must be at least 1");
+        }
+        crate::kafka::check_properties(&self.kafka)
+    }
+}
+
+impl ClickHouse {
+    fn read_password(&mut self) -> Result<(), ConfigError> {
+        if let (Some(path), true) = (&self.password_file, self.password.expose().is_empty()) {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            self.password = Secret::new(text.trim_end_matches(['\r', '\n']));
+        }
+        Ok(())
+    }
+}
+
+/// Sets the field that `name` names, if its section is one of ours. The type is that of the default.
+fn override_field(tree: &mut Value, defaults: &Value, name: &str, value: String) -> Result<(), ConfigError> {
+    let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { return Ok(()) };
+    let rest = rest.to_ascii_lowercase();
+    let Some((section, field)) = rest.split_once('_') else { return Ok(()) };
+    let Some(fields) = defaults.get(section) else { return Ok(()) };
+    let unknown = || ConfigError::UnknownVariable(name.to_owned());
+    let default = fields.get(field).filter(|default| !default.is_object()).ok_or_else(unknown)?;
+    let value = match default {
+        Value::Number(_) | Value::Bool(_) => serde_json::from_str(&value)
+            .map_err(|_| ConfigError::Parse(format!("{name} must be a number or true or false")))?,
+        _ => Value::String(value),
+    };
+    if tree.get(section).is_none_or(Value::is_null) {
+        tree[section] = Value::Object(serde_json::Map::new());
+    }
+    tree[section][field] = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variable(name: &str, value: &str) -> [(String, String); 1] {
+        [(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn defaults_and_overrides() {
+        let config = Config::parse("", []).unwrap();
+        assert_eq!(config, Config::default());
+        let config =
+            Config::parse("load: {flush_rows: 7}", variable("WEIGHBRIDGE_LOAD_FLUSH_MS", "20")).unwrap();
+        assert_eq!((config.load.flush_rows, config.load.flush_ms), (7, 20));
+        let config = Config::parse("", variable("WEIGHBRIDGE_CLICKHOUSE_PASSWORD", "0123")).unwrap();
+        assert_eq!(config.clickhouse.password.expose(), "0123");
+        assert!(!format!("{config:?}").contains("0123"));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (text, part) in [
+            ("lode: {}", "lode"),
+            ("load: {flush_row: 1}", "flush_row"),
+            ("load: {flush_rows: many}", "flush_rows"),
+            ("clickhouse: {database: 'a b'}", "clickhouse.database"),
+            ("ingest: {accept_past_days: 35}", "ingest.accept_past_days"),
+            ("kafka: {properties: {acks: '1'}}", "acks"),
+        ] {
+            let error = Config::parse(text, []).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        let error = Config::parse("", variable("WEIGHBRIDGE_LOAD_FLUSH_ROW", "1")).unwrap_err();
+        assert_eq!(error.code(), "config_unknown_variable");
+        let other = variable("WEIGHBRIDGE_LIBCHDB", "/somewhere");
+        assert!(Config::parse("", other).is_ok(), "variables of other programs are left alone");
+    }
+
+    #[test]
+    fn sample_is_the_defaults() {
+        let sample = include_str!("../../deploy/config/aggregator.yaml");
+        let config = Config::parse(sample, []).unwrap();
+        let expected = Config {
+            kafka: Kafka { bootstrap_servers: "kafka:9092".to_owned(), ..Kafka::default() },
+            clickhouse: ClickHouse {
+                url: "http://clickhouse:8123".to_owned(),
+                user: "weighbridge".to_owned(),
+                ..ClickHouse::default()
+            },
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+    }
+}

@@ -1,0 +1,233 @@
+//! One stream of reports: each report that comes in leaves one receipt, in the order in which Kafka confirms.
+//!
+//! A stream whose reports in flight are at their limit is not read, so that the collector feels it. When ingest shuts down the
+//! stream is not read either; it ends when its last report is answered. A stream that is dropped forgets its reports in flight:
+//! they count as retried, and the collector sends them again.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use prost::Message as _;
+use rdkafka::producer::DeliveryFuture;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+use tracing::debug;
+use weighbridge_proto::report::{self, Identity};
+use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal, Report};
+
+use super::Shared;
+use super::metrics::Retry;
+
+/// The answers to one stream of reports.
+pub(crate) struct Receipts<S> {
+    reports: Option<S>,
+    in_flight: FuturesUnordered<InFlight>,
+    shared: Arc<Shared>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Receipts<S>
+where
+    S: Stream<Item = Result<Bytes, Status>> + Unpin,
+{
+    pub(crate) fn new(reports: S, shared: Arc<Shared>, shutdown: CancellationToken) -> Self {
+        shared.metrics.streams.inc();
+        Receipts {
+            reports: Some(reports),
+            in_flight: FuturesUnordered::new(),
+            shared,
+            shutdown: Box::pin(shutdown.cancelled_owned()),
+        }
+    }
+}
+
+impl<S> Drop for Receipts<S> {
+    fn drop(&mut self) {
+        self.shared.metrics.streams.dec();
+    }
+}
+
+impl<S> Stream for Receipts<S>
+where
+    S: Stream<Item = Result<Bytes, Status>> + Unpin,
+{
+    type Item = Result<Receipt, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.reports.is_some() && this.shutdown.as_mut().poll(cx).is_ready() {
+            this.reports = None;
+        }
+        loop {
+            if let Poll::Ready(Some(receipt)) = this.in_flight.poll_next_unpin(cx) {
+                return Poll::Ready(Some(Ok(receipt)));
+            }
+            let Some(reports) = &mut this.reports else {
+                return if this.in_flight.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+            };
+            if this.in_flight.len() >= this.shared.reports_in_flight_per_stream {
+                return Poll::Pending;
+            }
+            match reports.poll_next_unpin(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes) {
+                    Taken::Answered(receipt) => return Poll::Ready(Some(Ok(receipt))),
+                    Taken::InFlight(report) => this.in_flight.push(report),
+                },
+                // Not logged with its text, which can name the peer.
+                Poll::Ready(Some(Err(status))) => {
+                    debug!(code = ?status.code(), "a stream broke off");
+                    this.reports = None;
+                }
+                Poll::Ready(None) => this.reports = None,
+            }
+        }
+    }
+}
+
+/// What became of a report at once.
+pub(crate) enum Taken {
+    /// Refused, or to be sent again.
+    Answered(Receipt),
+    /// With Kafka.
+    InFlight(InFlight),
+}
+
+impl Shared {
+    /// Checks a report and hands it to Kafka.
+    pub(crate) fn take(self: &Arc<Self>, bytes: &Bytes) -> Taken {
+        self.metrics.received(bytes.len());
+        let checked = match report::check(bytes) {
+            Ok(checked) => checked,
+            Err(error) => return self.refuse(name_of(bytes), error.refusal()),
+        };
+        let name = Name::from(checked.identity);
+        if !self.within_span(checked.window_start.0) {
+            return self.refuse(name, Refusal::Window);
+        }
+        let partitions = self.partitions.load(std::sync::atomic::Ordering::Relaxed);
+        if partitions == 0 {
+            return self.retry(name, Retry::NotReady);
+        }
+        // A report is at most 512 KiB here.
+        let Ok(bytes_held) = Arc::clone(&self.bytes_in_flight).try_acquire_many_owned(bytes.len() as u32)
+        else {
+            return self.retry(name, Retry::Overloaded);
+        };
+        match self.produce(checked.identity.collector, partitions, bytes) {
+            Err(retry) => self.retry(name, retry),
+            Ok(delivery) => {
+                self.metrics.in_flight.inc();
+                Taken::InFlight(InFlight {
+                    name,
+                    delivery,
+                    since: Instant::now(),
+                    shared: Arc::clone(self),
+                    answered: false,
+                    _bytes_held: bytes_held,
+                })
+            }
+        }
+    }
+
+    fn refuse(&self, name: Name, refusal: Refusal) -> Taken {
+        self.metrics.refused(refusal);
+        debug!(reason = refusal.name(), "report refused");
+        Taken::Answered(Receipt { refusal: refusal.into(), ..self.receipt(name, ReceiptStatus::Refused) })
+    }
+
+    fn retry(&self, name: Name, retry: Retry) -> Taken {
+        self.metrics.retried(retry);
+        Taken::Answered(self.retry_receipt(name))
+    }
+
+    fn retry_receipt(&self, name: Name) -> Receipt {
+        // Up to twice as long, so that collectors do not come back at once.
+        let retry_after_ms = fastrand::u32(self.retry_after_ms..=self.retry_after_ms.saturating_mul(2));
+        Receipt { retry_after_ms, ..self.receipt(name, ReceiptStatus::Retry) }
+    }
+
+    fn receipt(&self, name: Name, status: ReceiptStatus) -> Receipt {
+        Receipt {
+            boot_epoch: name.boot_epoch,
+            sequence: name.sequence,
+            status: status.into(),
+            server_time_ms: self.clock.unix_ms(),
+            ..Receipt::default()
+        }
+    }
+
+    /// Within the days around ingest's clock that are taken.
+    fn within_span(&self, window_start_s: u64) -> bool {
+        let now = self.clock.unix_s();
+        let oldest = now.saturating_sub(self.accept_past_s);
+        (oldest..=now.saturating_add(self.accept_future_s)).contains(&window_start_s)
+    }
+}
+
+/// What a receipt says of its report.
+#[derive(Clone, Copy, Debug, Default)]
+struct Name {
+    boot_epoch: u64,
+    sequence: u64,
+}
+
+impl From<Identity> for Name {
+    fn from(identity: Identity) -> Self {
+        Name { boot_epoch: identity.boot_epoch.0, sequence: identity.sequence.0 }
+    }
+}
+
+/// The name in a report that was refused: as far as it can be read, else zeros.
+fn name_of(bytes: &Bytes) -> Name {
+    match Report::decode(bytes.as_ref()) {
+        Ok(report) => Name { boot_epoch: report.boot_epoch, sequence: report.sequence },
+        Err(_) => Name::default(),
+    }
+}
+
+/// A report that is with Kafka. Resolves to its receipt; dropped before that it counts as retried.
+pub(crate) struct InFlight {
+    name: Name,
+    delivery: DeliveryFuture,
+    since: Instant,
+    shared: Arc<Shared>,
+    answered: bool,
+    _bytes_held: OwnedSemaphorePermit,
+}
+
+impl Future for InFlight {
+    type Output = Receipt;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
+        let Poll::Ready(outcome) = self.delivery.poll_unpin(cx) else { return Poll::Pending };
+        self.answered = true;
+        let metrics = &self.shared.metrics;
+        metrics.in_flight.dec();
+        metrics.delivery_seconds.observe(self.since.elapsed().as_secs_f64());
+        Poll::Ready(if let Ok(Ok(_)) = outcome {
+            metrics.forwarded();
+            self.shared.receipt(self.name, ReceiptStatus::Ok)
+        } else {
+            // Possibly written all the same; the copy that comes next is absorbed.
+            metrics.retried(Retry::NotDelivered);
+            self.shared.delivery_failed();
+            self.shared.retry_receipt(self.name)
+        })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shared.metrics.in_flight.dec();
+            self.shared.metrics.retried(Retry::StreamEnded);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Load: records of the reports topic into ClickHouse, and the rollup over it.
+//!
+//! In: records as `record` describes them. Out: rows of `ledger` and `reports`; dead letters; committed offsets; `traffic_1h`.
+//! Guarantees: an offset is committed only after ClickHouse confirmed every row, and Kafka every dead letter, of every record
+//! before it. Any record may be read any number of times, by any number of processes: its rows count once. Memory is bounded:
+//! one batch fills, one is written. Nothing that this process remembers is needed for correctness.
+//! Bad input: what is no report, or fails its check, is set aside in `<topic>.dlq` with the reason and counted; a report of a
+//! newer schema stops this process, for a newer one to read it.
+//!
+//! | file | stage |
+//! |---|---|
+//! | `consume` | polls, batches, commits |
+//! | `decode` | a record into rows or poison |
+//! | `rows` | the tables' columns |
+//! | `write` | batches into ClickHouse, poison into the dead letters |
+//! | `rollup` | the ledger summed by hour |
+
+mod consume;
+mod decode;
+mod metrics;
+pub mod rollup;
+pub(crate) mod rows;
+mod write;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Instruments;
+use crate::clock::Clock;
+use crate::config;
+use crate::kafka;
+use crate::store::{InsertTimeouts, Store};
+use consume::{Consumer, Limits, LoadContext, Reader, ToWriter};
+use metrics::Metrics;
+use write::Writer;
+
+/// How long Kafka may take for a dead letter before it is produced anew.
+const DEAD_LETTER_TIMEOUT_MS: u64 = 30_000;
+
+/// What load needs.
+#[derive(Clone, Debug)]
+pub struct LoadConfig {
+    /// The section `kafka`.
+    pub kafka: config::Kafka,
+    /// The section `load`.
+    pub load: config::Load,
+    /// The section `clickhouse`, opened.
+    pub store: Store,
+    /// The time that days expire by.
+    pub clock: Clock,
+}
+
+/// Why load stopped by itself. Nothing is lost: what is not committed is read again.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The configuration of a Kafka client, or librdkafka itself.
+    #[error("load: no Kafka client: {0}")]
+    Kafka(#[from] KafkaError),
+    /// A collector and an ingest are newer than this binary.
+    #[error("load: a report has schema {0}, newer than this binary reads; upgrade load before ingest")]
+    NewerSchema(u32),
+    /// The writer ended: a mistake in this program.
+    #[error("load: the writer stopped")]
+    Writer,
+}
+
+impl LoadError {
+    /// Stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LoadError::Kafka(_) => "load_kafka",
+            LoadError::NewerSchema(_) => "load_newer_schema",
+            LoadError::Writer => "load_writer",
+        }
+    }
+}
+
+/// Loads and rolls up until `shutdown`, then writes and commits what was read within `drain_ms`.
+///
+/// # Errors
+/// See `LoadError`. Unreachable Kafka or ClickHouse is none: both are waited for.
+pub async fn run(
+    config: LoadConfig,
+    instruments: &Instruments,
+    shutdown: CancellationToken,
+) -> Result<(), LoadError> {
+    let LoadConfig { kafka, load, store, clock } = config;
+    let metrics = Metrics::register(instruments);
+    let context = LoadContext {
+        paused: AtomicBool::new(false),
+        assigned: instruments.condition("kafka_partitions"),
+        metrics: metrics.clone(),
+    };
+    let consumer: Consumer = kafka::consumer_config(&kafka, &load).create_with_context(context)?;
+    consumer.subscribe(&[&kafka.topic])?;
+    // Room for one: the reader hands over a batch only when the writer is free.
+    let (batches, to_write) = mpsc::channel(1);
+    let (written, done) = mpsc::channel(1);
+    let writer = Writer {
+        store: store.clone(),
+        timeouts: InsertTimeouts {
+            send: Duration::from_secs(load.insert_send_timeout_s),
+            end: Duration::from_secs(load.insert_end_timeout_s),
+        },
+        dead_letters: kafka::producer(&kafka, DEAD_LETTER_TIMEOUT_MS)?,
+        dead_letter_topic: kafka::dead_letter_topic(&kafka.topic),
+        topic: kafka.topic.clone(),
+        metrics: metrics.clone(),
+        ready: instruments.condition("clickhouse"),
+    };
+    let limits =
+        Limits { rows: load.flush_rows, bytes: load.flush_bytes, age: Duration::from_millis(load.flush_ms) };
+    let writing = tokio::spawn(writer.run(to_write, written));
+    let rollup = tokio::spawn(rollup::run(
+        store,
+        metrics.clone(),
+        clock.clone(),
+        Duration::from_secs(load.rollup_interval_s),
+        shutdown.child_token(),
+    ));
+    let reader = Reader::new(consumer, kafka.topic, limits, metrics, ToWriter { batches, done }, clock);
+    let result = reader.run(shutdown, Duration::from_millis(load.drain_ms)).await;
+    writing.abort();
+    rollup.abort();
+    result
+}

@@ -1,0 +1,225 @@
+//! A batch: the rows of many reports as columns, one block per table and day, and what must happen before its offsets count.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use weighbridge_proto::report::CheckedReport;
+
+use crate::native::{Uuid, columns};
+
+/// 2020-01-01 and 2100-01-01, Unix seconds. Ingest refuses what is outside; here it is poison. A ClickHouse DateTime ends in 2106.
+const WINDOWS_FROM: u64 = 1_577_836_800;
+const WINDOWS_UNTIL: u64 = 4_102_444_800;
+const SECONDS_PER_DAY: u64 = 86_400;
+/// Bytes of a row of the ledger and of the reports, encoded.
+const LEDGER_ROW_BYTES: usize = 94;
+const REPORT_ROW_BYTES: usize = 97;
+
+pub(crate) const ENVIRONMENT: &str =
+    "Enum8('production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4)";
+pub(crate) const VANTAGE: &str = "Enum8('gateway' = 1, 'server' = 2, 'client' = 3)";
+pub(crate) const GATEWAY_PRODUCT: &str = "Enum8('other' = 1, 'litellm' = 2, 'genai' = 3)";
+pub(crate) const OPENNESS: &str = "Enum8('unknown' = 0, 'closed' = 1, 'open-noncommercial' = 2, 'open-restricted' = 3, 'open-permissive' = 4, 'open-source' = 5)";
+pub(crate) const HOSTING: &str =
+    "Enum8('unknown' = 0, 'first_party' = 1, 'third_party' = 2, 'marketplace' = 3, 'self_hosted' = 4)";
+pub(crate) const OPERATION: &str = "Enum8('chat' = 0, 'text_completion' = 1, 'embeddings' = 2, 'rerank' = 3, 'image' = 4, 'audio' = 5, 'other' = 6)";
+pub(crate) const CHOICE: &str = "Enum8('first' = 0, 'fallback' = 1, 'unknown' = 2)";
+pub(crate) const STREAMING: &str = "Enum8('no' = 0, 'yes' = 1, 'unknown' = 2)";
+pub(crate) const OUTCOME: &str = "Enum8('ok' = 0, 'rate_limited' = 1, 'client_error' = 2, 'server_error' = 3, 'cancelled' = 4, 'unknown' = 5)";
+
+columns! {
+    /// Rows of `ledger`. `ingested_at` is the server's.
+    LedgerRows in "ledger" {
+        window_start: u32 = "DateTime('UTC')",
+        collector_id: Uuid = "UUID",
+        boot_epoch: u64 = "UInt64",
+        sequence: u64 = "UInt64",
+        cell: u16 = "UInt16",
+        window_s: u32 = "UInt32",
+        catalogue_version: u32 = "UInt32",
+        environment: i8 = ENVIRONMENT,
+        vantage: i8 = VANTAGE,
+        gateway_product: i8 = GATEWAY_PRODUCT,
+        model: u32 = "UInt32",
+        provider: u16 = "UInt16",
+        openness: i8 = OPENNESS,
+        hosting: i8 = HOSTING,
+        operation: i8 = OPERATION,
+        choice: i8 = CHOICE,
+        streaming: i8 = STREAMING,
+        outcome: i8 = OUTCOME,
+        requests: u64 = "UInt64",
+        attempts: u64 = "UInt64",
+        input_tokens: u64 = "UInt64",
+        output_tokens: u64 = "UInt64",
+        kafka_partition: u16 = "UInt16",
+        kafka_offset: u64 = "UInt64",
+    }
+}
+
+columns! {
+    /// Rows of `reports`. `ingested_at` is the server's.
+    ReportRows in "reports" {
+        window_start: u32 = "DateTime('UTC')",
+        collector_id: Uuid = "UUID",
+        boot_epoch: u64 = "UInt64",
+        sequence: u64 = "UInt64",
+        window_s: u32 = "UInt32",
+        catalogue_version: u32 = "UInt32",
+        environment: i8 = ENVIRONMENT,
+        vantage: i8 = VANTAGE,
+        gateway_product: i8 = GATEWAY_PRODUCT,
+        cells: u16 = "UInt16",
+        total_requests: u64 = "UInt64",
+        total_attempts: u64 = "UInt64",
+        total_input_tokens: u64 = "UInt64",
+        total_output_tokens: u64 = "UInt64",
+        dropped_requests: u64 = "UInt64",
+        kafka_partition: u16 = "UInt16",
+        kafka_offset: u64 = "UInt64",
+    }
+}
+
+/// Where a report was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// A window that no table can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutsideCalendar;
+
+/// The rows of one day.
+#[derive(Debug, Default)]
+pub(crate) struct Day {
+    pub(crate) ledger: LedgerRows,
+    pub(crate) reports: ReportRows,
+}
+
+/// A record that cannot be loaded, to be set aside before its offset counts as done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Poison {
+    pub(crate) place: Place,
+    pub(crate) reason: &'static str,
+    pub(crate) key: Option<Vec<u8>>,
+    /// A value as `record` describes it, or what was read instead of one.
+    pub(crate) value: Vec<u8>,
+}
+
+/// Everything between two flushes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) days: BTreeMap<u32, Day>,
+    pub(crate) poison: Vec<Poison>,
+    /// Per partition the offset after the last record in this batch. All earlier ones are in this batch or before it.
+    pub(crate) next_offsets: HashMap<i32, i64>,
+    pub(crate) reports: usize,
+    pub(crate) cells: usize,
+    /// Latest time that Kafka gave a record in this batch, Unix milliseconds.
+    pub(crate) newest_record_ms: Option<i64>,
+    pub(crate) since: Instant,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch {
+            days: BTreeMap::new(),
+            poison: Vec::new(),
+            next_offsets: HashMap::new(),
+            reports: 0,
+            cells: 0,
+            newest_record_ms: None,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next_offsets.is_empty()
+    }
+
+    /// Rows of both tables.
+    pub(crate) fn rows(&self) -> usize {
+        self.cells + self.reports
+    }
+
+    /// Bytes held, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        let poison: usize = self.poison.iter().map(|poison| poison.value.len()).sum();
+        self.cells * LEDGER_ROW_BYTES + self.reports * REPORT_ROW_BYTES + poison
+    }
+
+    /// The record at `place` is in this batch, rows or poison.
+    pub(crate) fn took(&mut self, place: Place, record_ms: Option<i64>) {
+        self.next_offsets.insert(place.partition, place.offset + 1);
+        self.newest_record_ms = self.newest_record_ms.max(record_ms);
+    }
+
+    /// Adds the rows of a report.
+    pub(crate) fn add(&mut self, report: &CheckedReport, place: Place) -> Result<(), OutsideCalendar> {
+        let start = report.window_start.0;
+        if !(WINDOWS_FROM..WINDOWS_UNTIL).contains(&start) {
+            return Err(OutsideCalendar);
+        }
+        // In range: WINDOWS_UNTIL is below 2^32, a report has at most 10,000 cells, a topic at most some thousand partitions.
+        let day = self.days.entry((start / SECONDS_PER_DAY) as u32).or_default();
+        add_report(&mut day.reports, report, place);
+        add_cells(&mut day.ledger, report, place);
+        self.reports += 1;
+        self.cells += report.cells.len();
+        Ok(())
+    }
+}
+
+fn add_report(rows: &mut ReportRows, report: &CheckedReport, place: Place) {
+    rows.window_start.push(report.window_start.0 as u32);
+    rows.collector_id.push(Uuid(report.identity.collector.0));
+    rows.boot_epoch.push(report.identity.boot_epoch.0);
+    rows.sequence.push(report.identity.sequence.0);
+    rows.window_s.push(report.window_s);
+    rows.catalogue_version.push(report.catalogue_version);
+    rows.environment.push(report.environment as i8);
+    rows.vantage.push(report.vantage as i8);
+    rows.gateway_product.push(report.gateway_product as i8);
+    rows.cells.push(report.cells.len() as u16);
+    rows.total_requests.push(report.totals.requests);
+    rows.total_attempts.push(report.totals.attempts);
+    rows.total_input_tokens.push(report.totals.input_tokens);
+    rows.total_output_tokens.push(report.totals.output_tokens);
+    rows.dropped_requests.push(report.dropped_requests);
+    rows.kafka_partition.push(place.partition as u16);
+    rows.kafka_offset.push(place.offset as u64);
+}
+
+fn add_cells(rows: &mut LedgerRows, report: &CheckedReport, place: Place) {
+    let n = report.cells.len();
+    rows.window_start.repeat(report.window_start.0 as u32, n);
+    rows.collector_id.repeat(Uuid(report.identity.collector.0), n);
+    rows.boot_epoch.repeat(report.identity.boot_epoch.0, n);
+    rows.sequence.repeat(report.identity.sequence.0, n);
+    rows.window_s.repeat(report.window_s, n);
+    rows.catalogue_version.repeat(report.catalogue_version, n);
+    rows.environment.repeat(report.environment as i8, n);
+    rows.vantage.repeat(report.vantage as i8, n);
+    rows.gateway_product.repeat(report.gateway_product as i8, n);
+    rows.kafka_partition.repeat(place.partition as u16, n);
+    rows.kafka_offset.repeat(place.offset as u64, n);
+    for (index, cell) in report.cells.iter().enumerate() {
+        rows.cell.push(index as u16);
+        rows.model.push(cell.key.model.0);
+        rows.provider.push(cell.key.provider.0);
+        rows.openness.push(cell.key.openness as i8);
+        rows.hosting.push(cell.key.hosting as i8);
+        rows.operation.push(cell.key.operation as i8);
+        rows.choice.push(cell.key.choice as i8);
+        rows.streaming.push(cell.key.streaming as i8);
+        rows.outcome.push(cell.key.outcome as i8);
+        rows.requests.push(cell.counts.requests);
+        rows.attempts.push(cell.counts.attempts);
+        rows.input_tokens.push(cell.counts.input_tokens);
+        rows.output_tokens.push(cell.counts.output_tokens);
+    }
+}

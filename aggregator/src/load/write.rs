@@ -1,0 +1,148 @@
+//! Batches into ClickHouse, poison into the topic of dead letters, for as long as it takes.
+//!
+//! A batch is done when every row was confirmed and every dead letter, too; only then may its offsets be committed. An insert
+//! whose fate is unknown is repeated: identity absorbs the copy. There is no error that ends it, since every row is numbers
+//! that this crate wrote: what ClickHouse refuses is its state (space, load, a missing migration), which passes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use rdkafka::util::Timeout;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::metrics::Metrics;
+use super::rows::{Batch, Poison};
+use crate::admin::Condition;
+use crate::backoff::Backoff;
+use crate::kafka::Producer;
+use crate::store::{Block, InsertTimeouts, Store, StoreError};
+
+/// Inserts of one batch at a time: the two tables of two days. More only makes ClickHouse's own threads wait for each other.
+const CONCURRENT_INSERTS: usize = 4;
+
+/// A batch that is done.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) next_offsets: HashMap<i32, i64>,
+    pub(crate) newest_record_ms: Option<i64>,
+}
+
+/// Where batches go.
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) timeouts: InsertTimeouts,
+    pub(crate) dead_letters: Producer,
+    pub(crate) topic: String,
+    pub(crate) dead_letter_topic: String,
+    pub(crate) metrics: Metrics,
+    pub(crate) ready: Condition,
+}
+
+impl Writer {
+    /// Writes batch after batch until `batches` is closed.
+    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Batch>, done: mpsc::Sender<Done>) {
+        self.wait_for_tables().await;
+        while let Some(batch) = batches.recv().await {
+            if done.send(self.write(batch).await).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Not needed for exactness: a first insert would wait just as well. It makes `/readyz` say what is missing.
+    async fn wait_for_tables(&self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let sql = "SELECT count() FROM system.tables WHERE database = '{database}' AND name IN ('ledger', 'reports', 'traffic_1h')";
+            match self.store.rows::<u64>(sql).await {
+                Ok(count) if count == [3] => return self.ready.set(true),
+                Ok(_) => warn!("tables are missing; run `weighbridge-aggregator migrate up`"),
+                Err(error) => warn!(%error, code = error.code(), "waiting for ClickHouse"),
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn write(&self, batch: Batch) -> Done {
+        let Batch { days, poison, next_offsets, reports, cells, newest_record_ms, .. } = batch;
+        let blocks = days.into_values().flat_map(|day| {
+            // One of the two is empty only when all reports of the day are.
+            let ledger =
+                (day.ledger.cell.rows() > 0).then(|| (Block::encode(&day.ledger), day.ledger.cell.rows()));
+            let reports = (Block::encode(&day.reports), day.reports.cells.rows());
+            ledger.into_iter().chain([reports])
+        });
+        stream::iter(blocks)
+            .for_each_concurrent(CONCURRENT_INSERTS, |(block, rows)| self.insert(block, rows))
+            .await;
+        for letter in &poison {
+            self.set_aside(letter).await;
+        }
+        self.metrics.reports_loaded.inc_by(reports as u64);
+        self.metrics.cells_loaded.inc_by(cells as u64);
+        self.metrics.buffered.dec_by((reports + poison.len()) as i64);
+        Done { next_offsets, newest_record_ms }
+    }
+
+    async fn insert(&self, block: Result<Block, StoreError>, rows: usize) {
+        let block = match block {
+            Ok(block) => block,
+            Err(mistake) => {
+                // Columns of different lengths cannot come out of `rows`; if they did, stopping here keeps the offsets.
+                error!(error = %mistake, "rows could not be encoded; this process loads nothing more");
+                return std::future::pending().await;
+            }
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            let since = Instant::now();
+            let result = self.store.insert(&block, self.timeouts).await;
+            self.metrics.insert_seconds.observe(since.elapsed().as_secs_f64());
+            match result {
+                Ok(()) => {
+                    self.ready.set(true);
+                    return self.metrics.inserted(block.table, rows);
+                }
+                Err(error) => {
+                    self.ready.set(false);
+                    self.metrics.failed(error.code());
+                    warn!(table = block.table, rows, %error, code = error.code(), "insert failed, trying again");
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn set_aside(&self, letter: &Poison) {
+        let mut backoff = Backoff::default();
+        let partition = letter.place.partition.to_string();
+        let offset = letter.place.offset.to_string();
+        let header = |key, value| Header { key, value: Some(value) };
+        let headers = OwnedHeaders::new()
+            .insert(header("original_topic", self.topic.as_str()))
+            .insert(header("original_partition", &partition))
+            .insert(header("original_offset", &offset))
+            .insert(header("reason", letter.reason));
+        loop {
+            let mut record = FutureRecord::<[u8], [u8]>::to(&self.dead_letter_topic)
+                .payload(&letter.value)
+                .headers(headers.clone());
+            record.key = letter.key.as_deref();
+            match self.dead_letters.send(record, Timeout::After(Duration::ZERO)).await {
+                Ok(_) => {
+                    warn!(reason = letter.reason, partition, offset, "report set aside as a dead letter");
+                    return self.metrics.set_aside(letter.reason);
+                }
+                Err((error, _)) => {
+                    warn!(%error, topic = self.dead_letter_topic, "dead letter not delivered, trying again");
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The `weighbridge-aggregator` command.
+//!
+//! Thin: parses the command line and the configuration, builds the parts, waits for one signal, drains in order (intake,
+//! pipeline, producer, offsets, admin) and exits. Exit code 0: done; 1: failed, or `migrate check` found differences; 2: bad
+//! arguments.
+
+use std::path::PathBuf;
+use std::process::exit;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use weighbridge_aggregator::admin::{self, Instruments};
+use weighbridge_aggregator::clock::Clock;
+use weighbridge_aggregator::config::Config;
+use weighbridge_aggregator::ingest::{self, IngestConfig};
+use weighbridge_aggregator::load::{self, LoadConfig};
+use weighbridge_aggregator::store::Store;
+use weighbridge_aggregator::{migrate, telemetry};
+
+#[derive(Parser)]
+#[command(name = "weighbridge-aggregator", version, about)]
+struct Arguments {
+    /// Configuration file; without one the defaults hold. WEIGHBRIDGE_<SECTION>_<FIELD> overrides a field.
+    #[arg(long, global = true, env = "WEIGHBRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take reports over gRPC and answer when Kafka has them.
+    Ingest,
+    /// Load reports from Kafka into ClickHouse and keep the rollup.
+    Load,
+    /// The schema of ClickHouse and the topics of Kafka.
+    Migrate {
+        #[command(subcommand)]
+        action: Migrate,
+    },
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Migrate {
+    /// Bring ClickHouse, the register in it and the topics up to this binary. May be repeated.
+    Up,
+    /// Say in what the database is behind this binary; exit code 1 when it is.
+    Check,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let result = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")
+        .and_then(|runtime| runtime.block_on(run(arguments)));
+    // Never by returning: dropping librdkafka's clients can hang. What they held is unacknowledged or uncommitted.
+    match result {
+        Ok(()) => exit(0),
+        Err(failure) => {
+            eprintln!("weighbridge-aggregator: {failure:#}");
+            exit(1)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let config = Config::load(arguments.config.as_deref())?;
+    match arguments.command {
+        Command::Ingest => serve(&config, Stage::Ingest).await,
+        Command::Load => serve(&config, Stage::Load).await,
+        Command::Migrate { action } => run_migrate(&config, action).await,
+    }
+}
+
+async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
+    let guard = telemetry::start(&config.telemetry)?;
+    let store = Store::new(&config.clickhouse);
+    match action {
+        Migrate::Up => {
+            migrate::up(&store).await?;
+            migrate::create_topics(&config.kafka).await?;
+        }
+        Migrate::Check => {
+            let differences = migrate::check(&store).await?;
+            for difference in &differences {
+                println!("{difference}");
+            }
+            if !differences.is_empty() {
+                bail!("the database differs from this binary in {} points", differences.len());
+            }
+        }
+    }
+    drop(tokio::task::spawn_blocking(|| guard.shutdown()).await);
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Ingest,
+    Load,
+}
+
+/// A stage with its admin port, until SIGTERM or SIGINT.
+async fn serve(config: &Config, stage: Stage) -> anyhow::Result<()> {
+    if config.kafka.bootstrap_servers.is_empty() {
+        bail!(
+            "kafka.bootstrap_servers is empty; set it in the file or by WEIGHBRIDGE_KAFKA_BOOTSTRAP_SERVERS"
+        );
+    }
+    let mut guard = telemetry::start(&config.telemetry)?;
+    let instruments = Instruments::default();
+    let (shutdown, admin_shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let listener = TcpListener::bind(config.admin.listen)
+        .await
+        .with_context(|| format!("admin.listen {}", config.admin.listen))?;
+    let admin = tokio::spawn(admin::serve(listener, instruments.clone(), admin_shutdown.clone()));
+    let running = match stage {
+        Stage::Ingest => tokio::spawn(run_ingest(config.clone(), instruments.clone(), shutdown.clone())),
+        Stage::Load => tokio::spawn(run_load(config.clone(), instruments.clone(), shutdown.clone())),
+    };
+    guard.export(&config.telemetry, &instruments)?;
+    info!(?stage, admin = %config.admin.listen, "started");
+    tokio::spawn(cancel_on_signal(shutdown));
+    let result = running.await.context("the stage panicked")?;
+    admin_shutdown.cancel();
+    admin.await.context("the admin port panicked")?.context("admin port")?;
+    match &result {
+        Ok(()) => info!(?stage, "stopped"),
+        Err(failure) => error!(?stage, "stopped: {failure:#}"),
+    }
+    drop(tokio::task::spawn_blocking(|| guard.shutdown()).await);
+    result
+}
+
+async fn run_ingest(
+    config: Config,
+    instruments: Instruments,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let listen = config.ingest.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("ingest.listen {listen}"))?;
+    let config = IngestConfig { kafka: config.kafka, ingest: config.ingest, clock: Clock::default() };
+    Ok(ingest::serve(config, listener, &instruments, shutdown).await?)
+}
+
+async fn run_load(
+    config: Config,
+    instruments: Instruments,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let store = Store::new(&config.clickhouse);
+    let config = LoadConfig { kafka: config.kafka, load: config.load, store, clock: Clock::default() };
+    Ok(load::run(config, &instruments, shutdown).await?)
+}
+
+/// One signal drains; a second one is the kernel's to answer, with SIGKILL.
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        error!("no signal handler; stop this process by SIGKILL");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => info!("SIGTERM, draining"),
+        _ = interrupt.recv() => info!("SIGINT, draining"),
+    }
+    shutdown.cancel();
+}

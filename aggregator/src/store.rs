@@ -1,0 +1,260 @@
+//! ClickHouse over HTTP, with a time limit on every call.
+//!
+//! An error of the `clickhouse` crate can hold the raw body of a response, rows included. What leaves this module is a code and a
+//! name, and for statements that hold no data (migrations) the first part of the server's message.
+//!
+//! An insert that fails may still have happened: the caller repeats it, and identity absorbs the copy.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clickhouse::{Client, Row, RowOwned, RowRead};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::config;
+use crate::native::{self, Columns};
+
+/// Part of a server's message that may be shown.
+const DETAIL_CHARACTERS: usize = 300;
+/// ClickHouse reads a compressed body chunk by chunk; a chunk of this size stays in the cache of both sides.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// What ClickHouse or the way to it did wrong. Holds no data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The server answered with an error.
+    #[error("ClickHouse error {code} {name}{detail}")]
+    Refused {
+        /// Its number.
+        code: u32,
+        /// Its name (`UNKNOWN_TABLE`).
+        name: String,
+        /// `: ` and the beginning of the message, for statements without data; else empty.
+        detail: String,
+    },
+    /// No connection, or it broke.
+    #[error("ClickHouse cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time. What was asked for may have happened.
+    #[error("ClickHouse did not answer in time")]
+    Timeout,
+    /// The answer does not have the columns that this binary expects.
+    #[error("ClickHouse's tables are not those of this binary; run `weighbridge-aggregator migrate check`")]
+    Schema,
+    /// A mistake in this program.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Stable name for metrics and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreError::Refused { .. } => "clickhouse_refused",
+            StoreError::Unreachable(_) => "clickhouse_unreachable",
+            StoreError::Timeout => "clickhouse_timeout",
+            StoreError::Schema => "clickhouse_schema",
+            StoreError::Internal(_) => "internal",
+        }
+    }
+
+    /// A table, column or database that this binary needs is not there: `migrate up` was not run.
+    pub fn is_unmigrated(&self) -> bool {
+        // UNKNOWN_IDENTIFIER, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_TABLE, UNKNOWN_DATABASE, THERE_IS_NO_COLUMN.
+        matches!(self, StoreError::Refused { code: 8 | 16 | 47 | 60 | 81, .. } | StoreError::Schema)
+    }
+}
+
+/// Time limits of an insert. They are not the flush period.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InsertTimeouts {
+    pub(crate) send: Duration,
+    pub(crate) end: Duration,
+}
+
+/// One ClickHouse database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    database: String,
+    query_timeout: Duration,
+    ledger_ttl_days: u16,
+    dedup_setting: std::sync::Arc<OnceCell<(&'static str, &'static str)>>,
+}
+
+impl Store {
+    /// Opens no connection yet.
+    pub fn new(config: &config::ClickHouse) -> Store {
+        let compression = match config.compression {
+            config::Compression::Lz4 => clickhouse::Compression::Lz4,
+            config::Compression::None => clickhouse::Compression::None,
+        };
+        let mut client = Client::default()
+            .with_url(&config.url)
+            .with_compression(compression)
+            .with_product_info("weighbridge-aggregator", env!("CARGO_PKG_VERSION"));
+        if !config.user.is_empty() {
+            client = client.with_user(&config.user);
+        }
+        if !config.password.expose().is_empty() {
+            client = client.with_password(config.password.expose());
+        }
+        Store {
+            client,
+            database: config.database.clone(),
+            query_timeout: Duration::from_secs(config.query_timeout_s),
+            ledger_ttl_days: config.ledger_ttl_days,
+            dedup_setting: std::sync::Arc::default(),
+        }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// How long the ledger keeps a row.
+    pub fn ledger_ttl_days(&self) -> u16 {
+        self.ledger_ttl_days
+    }
+
+    /// `sql` with `{database}` and `{ledger_ttl_days}` filled in.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        sql.replace("{database}", &self.database)
+            .replace("{ledger_ttl_days}", &self.ledger_ttl_days.to_string())
+    }
+
+    /// Runs a statement that holds no data: its error may show the server's message.
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), StoreError> {
+        let query = self.client.query_raw(&self.sql(sql)).execute();
+        timeout(self.query_timeout, query)
+            .await
+            .map_err(|_| StoreError::Timeout)?
+            .map_err(|error| sanitise(&error, true))
+    }
+
+    /// Every row of a query's answer.
+    pub(crate) async fn rows<T>(&self, sql: &str) -> Result<Vec<T>, StoreError>
+    where
+        T: Row + RowOwned + RowRead,
+    {
+        let query = self.client.query_raw(&self.sql(sql)).fetch_all::<T>();
+        timeout(self.query_timeout, query)
+            .await
+            .map_err(|_| StoreError::Timeout)?
+            .map_err(|error| sanitise(&error, false))
+    }
+
+    /// Inserts one block, whole or not at all. The body is complete before the request opens.
+    pub(crate) async fn insert(&self, block: &Block, timeouts: InsertTimeouts) -> Result<(), StoreError> {
+        let (setting, value) = self.dedup_setting().await?;
+        let sql = format!("INSERT INTO {}.{} ({}) FORMAT Native", self.database, block.table, block.columns);
+        let mut insert = self
+            .client
+            .insert_formatted_with(sql)
+            .with_setting("async_insert", "0")
+            .with_setting(setting, value)
+            .with_timeouts(Some(timeouts.send), Some(timeouts.end));
+        let mut rest = block.body.clone();
+        let send = async {
+            while !rest.is_empty() {
+                let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+                insert.send(chunk).await?;
+            }
+            insert.end().await
+        };
+        timeout(timeouts.send + timeouts.end, send)
+            .await
+            .map_err(|_| StoreError::Timeout)?
+            .map_err(|error| sanitise(&error, false))
+    }
+
+    /// The setting that turns block deduplication off: it loses rows on `kill -9`. 26.2 renamed it and made the old name void.
+    async fn dedup_setting(&self) -> Result<(&'static str, &'static str), StoreError> {
+        let find = || async {
+            let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
+            let found: Vec<u64> = self.rows(sql).await?;
+            Ok(if found == [0] { ("insert_deduplicate", "0") } else { ("deduplicate_insert", "disable") })
+        };
+        self.dedup_setting.get_or_try_init(find).await.copied()
+    }
+}
+
+/// Rows of one table, encoded once for every try.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) table: &'static str,
+    columns: String,
+    body: Bytes,
+}
+
+impl Block {
+    /// Encodes the rows, see `native`.
+    pub(crate) fn encode<T: Columns>(rows: &T) -> Result<Block, StoreError> {
+        let body = native::encode(rows).map_err(|error| StoreError::Internal(error.to_string()))?;
+        let names: Vec<&str> = T::COLUMNS.iter().map(|(name, _)| *name).collect();
+        Ok(Block { table: T::TABLE, columns: names.join(", "), body })
+    }
+}
+
+fn sanitise(error: &clickhouse::error::Error, with_detail: bool) -> StoreError {
+    use clickhouse::error::Error;
+    match error {
+        Error::TimedOut => StoreError::Timeout,
+        Error::SchemaMismatch(_) | Error::NotEnoughData | Error::InvalidColumnsHeader(_) => {
+            StoreError::Schema
+        }
+        Error::BadResponse(text) => refused(text, with_detail),
+        Error::Network(source) => StoreError::Unreachable(root_cause(source.as_ref())),
+        Error::Unsupported(_) => StoreError::Unreachable("clickhouse.url must begin with http://".to_owned()),
+        Error::InvalidParams(_) => StoreError::Unreachable("clickhouse.url is not a URL".to_owned()),
+        _ => StoreError::Internal("unexpected answer from ClickHouse".to_owned()),
+    }
+}
+
+/// `Code: 60. DB::Exception: ... (UNKNOWN_TABLE) (version ...)`, possibly after rows.
+fn refused(text: &str, with_detail: bool) -> StoreError {
+    let (_, after) = text.rsplit_once("Code: ").unwrap_or(("", text));
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+    let is_name = |word: &&str| {
+        word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let name = after.rsplit(['(', ')']).find(is_name).unwrap_or("UNKNOWN").to_owned();
+    let detail = match with_detail {
+        true => format!(": {}", after.chars().take(DETAIL_CHARACTERS).collect::<String>()),
+        false => String::new(),
+    };
+    StoreError::Refused { code: digits.parse().unwrap_or(0), name, detail }
+}
+
+/// The innermost error: the others say only that something below failed.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string().chars().take(DETAIL_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_hold_no_rows() {
+        let text = "7\tsecret-row\nCode: 60. DB::Exception: Table x.secret does not exist. (UNKNOWN_TABLE) (version 26.7.2.1)";
+        let error = refused(text, false);
+        assert_eq!(error.to_string(), "ClickHouse error 60 UNKNOWN_TABLE");
+        assert!(error.is_unmigrated());
+        assert!(refused(text, true).to_string().contains("does not exist"));
+        assert!(!refused(text, true).to_string().contains("secret-row"));
+    }
+
+    #[tokio::test]
+    async fn nobody_listens() {
+        let config = config::ClickHouse { url: "http://127.0.0.1:1".to_owned(), ..Default::default() };
+        let error = Store::new(&config).run("SELECT 1").await.unwrap_err();
+        assert_eq!(error.code(), "clickhouse_unreachable");
+    }
+}
