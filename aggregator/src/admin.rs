@@ -32,8 +32,20 @@ pub struct Instruments(Arc<Shared>);
 struct Shared {
     registry: Mutex<Registry>,
     conditions: Mutex<Vec<Condition>>,
-    sources: Mutex<Vec<(&'static str, &'static str, Source)>>,
+    exported: Mutex<Exported>,
 }
+
+/// What `telemetry` exports, and where to once it is attached. Stages may register before and after.
+#[derive(Default)]
+struct Exported {
+    sources: Vec<Export>,
+    sink: Option<Sink>,
+}
+
+type Sink = Box<dyn Fn(&Export) + Send>;
+
+/// A metric for `telemetry`: name, help and where its value is.
+pub(crate) type Export = (&'static str, &'static str, Source);
 
 /// A metric as `telemetry` exports it by OTLP.
 #[derive(Clone)]
@@ -92,14 +104,25 @@ impl Instruments {
         }
     }
 
-    pub(crate) fn sources(&self) -> Vec<(&'static str, &'static str, Source)> {
-        lock(&self.0.sources).clone()
+    /// Hands every metric, present and future, to `sink`.
+    pub(crate) fn export_to(&self, sink: impl Fn(&Export) + Send + 'static) {
+        let mut exported = lock(&self.0.exported);
+        exported.sources.iter().for_each(&sink);
+        exported.sink = Some(Box::new(sink));
+    }
+
+    fn exported(&self, export: Export) {
+        let mut exported = lock(&self.0.exported);
+        if let Some(sink) = &exported.sink {
+            sink(&export);
+        }
+        exported.sources.push(export);
     }
 
     pub(crate) fn counter(&self, name: &'static str, help: &'static str) -> Counter {
         let counter = Counter::default();
         lock(&self.0.registry).register(name, help, counter.clone());
-        lock(&self.0.sources).push((name, help, Source::Counter(counter.clone())));
+        self.exported((name, help, Source::Counter(counter.clone())));
         counter
     }
 
@@ -116,14 +139,14 @@ impl Instruments {
             drop(family.get_or_create(&[(label, *value)]));
         }
         lock(&self.0.registry).register(name, help, family.clone());
-        lock(&self.0.sources).push((name, help, Source::Labelled(family.clone(), label, values)));
+        self.exported((name, help, Source::Labelled(family.clone(), label, values)));
         family
     }
 
     pub(crate) fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
         let gauge = Gauge::default();
         lock(&self.0.registry).register(name, help, gauge.clone());
-        lock(&self.0.sources).push((name, help, Source::Gauge(gauge.clone())));
+        self.exported((name, help, Source::Gauge(gauge.clone())));
         gauge
     }
 

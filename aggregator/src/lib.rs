@@ -21,5 +21,6 @@ pub mod load;
 pub mod migrate;
 mod native;
 pub mod record;
+pub mod split;
 pub mod store;
 pub mod telemetry;

@@ -19,6 +19,7 @@ use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
+use weighbridge_aggregator::split::{self, SplitArguments};
 use weighbridge_aggregator::store::Store;
 use weighbridge_aggregator::{migrate, telemetry};
 
@@ -38,6 +39,8 @@ enum Command {
     Ingest,
     /// Load reports from Kafka into ClickHouse and keep the rollup.
     Load,
+    /// Say which share of requests and tokens goes to open-weight and which to closed models.
+    Split(SplitArguments),
     /// The schema of ClickHouse and the topics of Kafka.
     Migrate {
         #[command(subcommand)]
@@ -75,8 +78,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Ingest => serve(&config, Stage::Ingest).await,
         Command::Load => serve(&config, Stage::Load).await,
+        Command::Split(arguments) => run_split(&config, &arguments).await,
         Command::Migrate { action } => run_migrate(&config, action).await,
     }
+}
+
+async fn run_split(config: &Config, arguments: &SplitArguments) -> anyhow::Result<()> {
+    let query = arguments.query(Clock::default().unix_s())?;
+    let split = split::query(&Store::new(&config.clickhouse), &query).await?;
+    print!("{}", split::render(&split, arguments.format));
+    Ok(())
 }
 
 async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {

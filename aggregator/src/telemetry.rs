@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-use crate::admin::{Instruments, Source};
+use crate::admin::{Export, Instruments, Source};
 use crate::config::{LogFormat, Telemetry};
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,10 @@ impl Guard {
         }
     }
 
-    /// Exports the metrics of `instruments`; call it when all stages are registered.
+    /// Exports the metrics of `instruments`; those of stages that register later, too.
+    ///
+    /// # Errors
+    /// An endpoint that cannot be used.
     pub fn export(&mut self, config: &Telemetry, instruments: &Instruments) -> Result<(), TelemetryError> {
         if config.otlp_endpoint.is_empty() {
             return Ok(());
@@ -79,7 +82,8 @@ impl Guard {
             .build()?;
         let provider =
             SdkMeterProvider::builder().with_periodic_exporter(exporter).with_resource(resource()).build();
-        register(&provider, instruments);
+        let meter = provider.meter("weighbridge-aggregator");
+        instruments.export_to(move |metric| register(&meter, metric));
         self.metrics = Some(provider);
         Ok(())
     }
@@ -127,35 +131,26 @@ fn resource() -> Resource {
         .build()
 }
 
-fn register(provider: &SdkMeterProvider, instruments: &Instruments) {
-    let meter = provider.meter("weighbridge-aggregator");
-    for (name, help, source) in instruments.sources() {
-        match source {
-            Source::Counter(counter) => {
-                let observe = move |to: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
-                    to.observe(counter.get(), &[]);
-                };
-                drop(
-                    meter.u64_observable_counter(name).with_description(help).with_callback(observe).build(),
-                );
-            }
-            Source::Labelled(family, label, values) => {
-                let observe = move |to: &dyn opentelemetry::metrics::AsyncInstrument<u64>| {
-                    for value in values {
-                        let count = family.get_or_create(&[(label, *value)]).get();
-                        to.observe(count, &[KeyValue::new(label, *value)]);
-                    }
-                };
-                drop(
-                    meter.u64_observable_counter(name).with_description(help).with_callback(observe).build(),
-                );
-            }
-            Source::Gauge(gauge) => {
-                let observe = move |to: &dyn opentelemetry::metrics::AsyncInstrument<i64>| {
-                    to.observe(gauge.get(), &[]);
-                };
-                drop(meter.i64_observable_gauge(name).with_description(help).with_callback(observe).build());
-            }
+/// The provider keeps the callback; the instrument itself is not needed again.
+fn register(meter: &Meter, (name, help, source): &Export) {
+    let (name, help) = (*name, *help);
+    match source.clone() {
+        Source::Counter(counter) => {
+            let observe = move |to: &dyn AsyncInstrument<u64>| to.observe(counter.get(), &[]);
+            let _ = meter.u64_observable_counter(name).with_description(help).with_callback(observe).build();
+        }
+        Source::Labelled(family, label, values) => {
+            let observe = move |to: &dyn AsyncInstrument<u64>| {
+                for value in values {
+                    let count = family.get_or_create(&[(label, *value)]).get();
+                    to.observe(count, &[KeyValue::new(label, *value)]);
+                }
+            };
+            let _ = meter.u64_observable_counter(name).with_description(help).with_callback(observe).build();
+        }
+        Source::Gauge(gauge) => {
+            let observe = move |to: &dyn AsyncInstrument<i64>| to.observe(gauge.get(), &[]);
+            let _ = meter.i64_observable_gauge(name).with_description(help).with_callback(observe).build();
         }
     }
 }

@@ -265,4 +265,4 @@ impl Uplink for Service {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

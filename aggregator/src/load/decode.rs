@@ -58,5 +58,5 @@ fn count(metrics: &Metrics) {
 }
 
 #[cfg(test)]
-
-mod tests {}
+#[path = "decode_tests.rs"]
+mod tests;

@@ -156,9 +156,9 @@ mod tests {
     fn days_that_expire_are_left_alone() {
         // 2026-11-23 00:00:00: 2026-10-19 is 35 days back and begins to expire now.
         let midnight = 1_795_392_000;
-        assert_eq!(oldest_day(midnight, 35), 2026_10_20);
-        assert_eq!(oldest_day(midnight + 82_000, 35), 2026_10_20);
-        assert_eq!(oldest_day(midnight - EXPIRY_MARGIN_S, 35), 2026_10_19);
-        assert_eq!(oldest_day(0, 35), 1970_01_01);
+        assert_eq!(oldest_day(midnight, 35), 20_261_020);
+        assert_eq!(oldest_day(midnight + 82_000, 35), 20_261_020);
+        assert_eq!(oldest_day(midnight - EXPIRY_MARGIN_S, 35), 20_261_019);
+        assert_eq!(oldest_day(0, 35), 19_700_101);
     }
 }

@@ -1,0 +1,274 @@
+//! Ingest over librdkafka's mock cluster and a real gRPC connection.
+
+use super::*;
+use futures_util::StreamExt as _;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use weighbridge_proto::report;
+use weighbridge_proto::uplink::uplink_client::UplinkClient;
+use weighbridge_proto::v1::{ReceiptStatus, Refusal, Report};
+
+const NOW_S: u64 = 1_795_435_200;
+const PARTITIONS: i32 = 3;
+const DAY: u64 = SECONDS_PER_DAY;
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+struct Rig {
+    mock: Mock,
+    instruments: Instruments,
+    shutdown: CancellationToken,
+    serving: tokio::task::JoinHandle<Result<(), IngestError>>,
+    to_ingest: Option<mpsc::Sender<Bytes>>,
+    receipts: Streaming<Receipt>,
+}
+
+fn sealed(sequence: u64, change: impl FnOnce(&mut Report)) -> Bytes {
+    let mut report = Report {
+        schema: 1,
+        collector_id: vec![9; 16].into(),
+        boot_epoch: 77,
+        sequence,
+        window_start_s: NOW_S - 60,
+        window_s: 60,
+        catalogue_version: 2_026_112_301,
+        environment: 1,
+        vantage: 1,
+        gateway_product: 2,
+        ..Report::default()
+    };
+    change(&mut report);
+    report::seal(&report)
+}
+
+impl Rig {
+    async fn start(change: impl FnOnce(&mut config::Ingest)) -> Rig {
+        let mock = MockCluster::new(1).unwrap();
+        let kafka = config::Kafka { bootstrap_servers: mock.bootstrap_servers(), ..config::Kafka::default() };
+        mock.create_topic(&kafka.topic, PARTITIONS, 1).unwrap();
+        let mut ingest = config::Ingest { delivery_timeout_ms: 2_000, drain_ms: 5_000, ..Default::default() };
+        change(&mut ingest);
+        let clock = Clock::fixed(NOW_S * 1_000);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (instruments, shutdown) = (Instruments::default(), CancellationToken::new());
+        let serving = tokio::spawn({
+            let (instruments, shutdown) = (instruments.clone(), shutdown.clone());
+            let config = IngestConfig { kafka, ingest, clock };
+            async move { serve(config, listener, &instruments, shutdown).await }
+        });
+        let (to_ingest, reports) = mpsc::channel(1_024);
+        let mut client = UplinkClient::connect(url).await.unwrap();
+        let receipts = client.deliver(ReceiverStream::new(reports)).await.unwrap().into_inner();
+        let mut rig = Rig { mock, instruments, shutdown, serving, to_ingest: Some(to_ingest), receipts };
+        rig.wait_until_ready().await;
+        rig
+    }
+
+    /// Until the number of partitions is known: sends a report until it is taken.
+    async fn wait_until_ready(&mut self) {
+        loop {
+            let receipt = self.deliver(sealed(1_000_000, |_| ())).await;
+            if receipt.status() == ReceiptStatus::Ok {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn send(&self, report: Bytes) {
+        self.to_ingest.as_ref().unwrap().send(report).await.unwrap();
+    }
+
+    async fn receipt(&mut self) -> Receipt {
+        timeout(Duration::from_secs(20), self.receipts.next()).await.unwrap().unwrap().unwrap()
+    }
+
+    async fn deliver(&mut self, report: Bytes) -> Receipt {
+        self.send(report).await;
+        self.receipt().await
+    }
+
+    fn metric(&self, name: &str) -> i64 {
+        let text = self.instruments.render();
+        let lines = text.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap()).sum()
+    }
+
+    fn assert_all_are_accounted_for(&self) {
+        let outcomes = ["forwarded_total", "refused_total", "retried_total", "in_flight"];
+        let sum: i64 = outcomes
+            .iter()
+            .map(|outcome| self.metric(&format!("weighbridge_ingest_reports_{outcome}")))
+            .sum();
+        assert_eq!(self.metric("weighbridge_ingest_reports_received_total"), sum);
+    }
+
+    /// Every record of the topic: partition, key, schema and value.
+    fn records(&self) -> Vec<(i32, Vec<u8>, Vec<u8>, Vec<u8>)> {
+        let topic = config::Kafka::default().topic;
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("group.id", "test")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(&topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let (mut records, mut ends) = (Vec::new(), 0);
+        while ends < PARTITIONS {
+            match consumer.poll(Duration::from_secs(10)).unwrap() {
+                Err(KafkaError::PartitionEOF(_)) => ends += 1,
+                Err(error) => panic!("{error}"),
+                Ok(message) => {
+                    let header = message.headers().unwrap().get(0);
+                    assert_eq!(header.key, record::HEADER_SCHEMA);
+                    records.push((
+                        message.partition(),
+                        message.key().unwrap().to_vec(),
+                        header.value.unwrap().to_vec(),
+                        message.payload().unwrap().to_vec(),
+                    ));
+                }
+            }
+        }
+        records
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_acknowledged_when_kafka_has_its_bytes() {
+    let mut rig = Rig::start(|_| ()).await;
+    let sent: Vec<Bytes> = (0..200).map(|sequence| sealed(sequence, |_| ())).collect();
+    for report in &sent {
+        rig.send(report.clone()).await;
+    }
+    let mut acknowledged = Vec::new();
+    for _ in &sent {
+        let receipt = rig.receipt().await;
+        assert_eq!((receipt.status(), receipt.boot_epoch), (ReceiptStatus::Ok, 77));
+        assert_eq!(receipt.server_time_ms, NOW_S * 1_000);
+        acknowledged.push(receipt.sequence);
+    }
+    acknowledged.sort_unstable();
+    assert_eq!(acknowledged, (0..200).collect::<Vec<_>>());
+    rig.assert_all_are_accounted_for();
+    let records = rig.records();
+    let partition = record::partition(CollectorId([9; 16]), PARTITIONS as u32);
+    for report in &sent {
+        let expected = (partition, vec![9; 16], b"1".to_vec(), record::encode([report.as_ref()]));
+        assert!(records.contains(&expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_says_why_and_the_stream_goes_on() {
+    let mut rig = Rig::start(|_| ()).await;
+    let mut broken = sealed(1, |_| ()).to_vec();
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    let cases = [
+        (sealed(1, |report| report.schema = 2), Refusal::Schema),
+        (sealed(1, |report| report.collector_id = vec![1; 3].into()), Refusal::CollectorId),
+        (sealed(1, |report| report.window_start_s += 7), Refusal::Window),
+        (sealed(1, |report| report.window_start_s = (NOW_S - 34 * DAY) / 60 * 60 - 60), Refusal::Window),
+        (sealed(1, |report| report.window_start_s = NOW_S + DAY + 60), Refusal::Window),
+        (sealed(1, |report| report.cells = vec![1]), Refusal::Cells),
+        (broken.into(), Refusal::Checksum),
+        (sealed(1, |report| report.cells = vec![1 << 60; 70_000]), Refusal::Size),
+        (sealed(1, |report| report.environment = 0), Refusal::Header),
+    ];
+    for (report, refusal) in cases {
+        let receipt = rig.deliver(report).await;
+        assert_eq!((receipt.status(), receipt.refusal()), (ReceiptStatus::Refused, refusal));
+        assert_eq!((receipt.boot_epoch, receipt.sequence), (77, 1));
+    }
+    let receipt = rig.deliver(Bytes::from_static(&[0xff; 20])).await;
+    assert_eq!((receipt.status(), receipt.refusal()), (ReceiptStatus::Refused, Refusal::Header));
+    for edge in [NOW_S - 34 * DAY + 60, NOW_S + DAY] {
+        let receipt = rig.deliver(sealed(2, |report| report.window_start_s = edge / 60 * 60)).await;
+        assert_eq!(receipt.status(), ReceiptStatus::Ok);
+    }
+    assert_eq!(rig.metric("weighbridge_ingest_reports_refused_total"), 10);
+    rig.assert_all_are_accounted_for();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_kafka_the_answer_is_retry_and_never_ok() {
+    let mut rig = Rig::start(|_| ()).await;
+    let before = rig.records().len();
+    rig.mock.broker_down(1).unwrap();
+    let receipt = rig.deliver(sealed(5, |_| ())).await;
+    assert_eq!(receipt.status(), ReceiptStatus::Retry);
+    assert!((1_000..=2_000).contains(&receipt.retry_after_ms), "{receipt:?}");
+    rig.assert_all_are_accounted_for();
+    rig.mock.broker_up(1).unwrap();
+    while rig.deliver(sealed(5, |_| ())).await.status() != ReceiptStatus::Ok {}
+    assert!(rig.records().len() > before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_its_bytes_ingest_answers_retry() {
+    // One report of the rig fits and two do not.
+    let mut rig = Rig::start(|ingest| ingest.bytes_in_flight = 100).await;
+    rig.mock.broker_round_trip_time(1, Duration::from_millis(300)).unwrap();
+    rig.send(sealed(1, |_| ())).await;
+    rig.send(sealed(2, |_| ())).await;
+    let (first, second) = (rig.receipt().await, rig.receipt().await);
+    assert_eq!((first.sequence, first.status()), (2, ReceiptStatus::Retry));
+    assert_eq!((second.sequence, second.status()), (1, ReceiptStatus::Ok));
+    assert_eq!(rig.metric("weighbridge_ingest_reports_retried_total{reason=\"overloaded\"}"), 1);
+    rig.assert_all_are_accounted_for();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_answers_what_is_in_flight_and_ends_the_stream() {
+    let mut rig = Rig::start(|_| ()).await;
+    rig.mock.broker_round_trip_time(1, Duration::from_millis(300)).unwrap();
+    for sequence in 0..10 {
+        rig.send(sealed(sequence, |_| ())).await;
+    }
+    while rig.metric("weighbridge_ingest_reports_in_flight") < 10 {
+        tokio::task::yield_now().await;
+    }
+    rig.shutdown.cancel();
+    for _ in 0..10 {
+        assert_eq!(rig.receipt().await.status(), ReceiptStatus::Ok);
+    }
+    assert!(timeout(Duration::from_secs(5), rig.receipts.next()).await.unwrap().is_none());
+    rig.to_ingest = None;
+    timeout(Duration::from_secs(10), &mut rig.serving).await.unwrap().unwrap().unwrap();
+    rig.assert_all_are_accounted_for();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_breaks_off_forgets_nothing_silently() {
+    let Rig { mock, instruments, to_ingest, receipts, shutdown, serving } = Rig::start(|_| ()).await;
+    mock.broker_down(1).unwrap();
+    to_ingest.as_ref().unwrap().send(sealed(5, |_| ())).await.unwrap();
+    let in_flight = || instruments.render().contains("weighbridge_ingest_reports_in_flight 1");
+    while !in_flight() {
+        tokio::task::yield_now().await;
+    }
+    drop((to_ingest, receipts));
+    let ended = || instruments.render().contains("retried_total{reason=\"stream_ended\"} 1");
+    timeout(Duration::from_secs(10), async {
+        while !ended() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(!in_flight());
+    shutdown.cancel();
+    drop(serving);
+}

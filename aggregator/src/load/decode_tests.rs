@@ -1,0 +1,144 @@
+//! Every report of a record becomes rows or poison, and is counted.
+
+use super::*;
+use crate::admin::Instruments;
+use crate::load::rows::Batch;
+use crate::native::Columns as _;
+use bytes::Bytes;
+use proptest::prelude::*;
+use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
+use weighbridge_proto::cells::{self, Cell, CellKey, Counts};
+use weighbridge_proto::v1::{Choice, Operation, Outcome, Report, Streaming};
+
+const PLACE: Place = Place { partition: 3, offset: 41 };
+
+fn report(sequence: u64, models: u32) -> Report {
+    let cells: Vec<Cell> = (0..models).map(cell).collect();
+    Report {
+        schema: 1,
+        collector_id: vec![7; 16].into(),
+        boot_epoch: 5,
+        sequence,
+        window_start_s: 1_795_392_000,
+        window_s: 60,
+        catalogue_version: 2_026_112_301,
+        environment: 1,
+        vantage: 1,
+        gateway_product: 2,
+        cells: cells::pack(&cells),
+        ..Report::default()
+    }
+}
+
+fn cell(model: u32) -> Cell {
+    let key = CellKey {
+        model: ModelId(model),
+        provider: ProviderId(1),
+        openness: Openness::Closed,
+        hosting: Hosting::FirstParty,
+        operation: Operation::Chat,
+        choice: Choice::First,
+        streaming: Streaming::No,
+        outcome: Outcome::Ok,
+    };
+    Cell { key, counts: Counts { requests: 2, attempts: 3, input_tokens: 4, output_tokens: 5 } }
+}
+
+fn sealed(change: impl FnOnce(&mut Report)) -> Bytes {
+    let mut report = report(0, 1);
+    change(&mut report);
+    report::seal(&report)
+}
+
+struct Taken {
+    batch: Batch,
+    result: Result<(), NewerSchema>,
+    metrics: String,
+}
+
+fn take_bytes(value: &[u8]) -> Taken {
+    let instruments = Instruments::default();
+    let metrics = Metrics::register(&instruments);
+    let mut batch = Batch::default();
+    let result = take_value(value, Some(b"key"), PLACE, &mut batch, &metrics);
+    Taken { batch, result, metrics: instruments.render() }
+}
+
+#[test]
+fn reports_of_one_record_become_rows_of_their_days() {
+    let next_day = sealed(|report| report.window_start_s += 86_400);
+    let empty = sealed(|report| report.cells.clear());
+    let value = record::encode([report::seal(&report(1, 3)).as_ref(), &next_day, &empty]);
+    let Taken { batch, result, metrics } = take_bytes(&value);
+    assert_eq!(result, Ok(()));
+    assert_eq!((batch.reports, batch.cells, batch.rows()), (3, 4, 7));
+    let days: Vec<_> = batch.days.values().collect();
+    assert_eq!((days[0].ledger.cell.rows(), days[0].reports.cells.rows()), (3, 2));
+    assert_eq!((days[1].ledger.cell.rows(), days[1].reports.cells.rows()), (1, 1));
+    for day in days {
+        assert!(day.ledger.values().iter().all(|(rows, _)| *rows == day.ledger.cell.rows()));
+        assert!(day.reports.values().iter().all(|(rows, _)| *rows == day.reports.cells.rows()));
+    }
+    assert!(metrics.contains("weighbridge_load_reports_read_total 3"), "{metrics}");
+    assert!(metrics.contains("weighbridge_load_reports_buffered 3"), "{metrics}");
+}
+
+#[test]
+fn poison_is_set_aside_and_its_neighbours_are_not() {
+    let good = report::seal(&report(0, 1));
+    let mut broken = good.to_vec();
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    let cases = [
+        (broken, "checksum"),
+        (vec![0xff; 9], "undecodable"),
+        (sealed(|report| report.cells[2] = 9).to_vec(), "cells"),
+        (sealed(|report| report.collector_id.clear()).to_vec(), "collector_id"),
+        (sealed(|report| report.vantage = 9).to_vec(), "header"),
+        (sealed(|report| report.window_start_s = 60).to_vec(), "window"),
+        (sealed(|report| report.window_start_s = 4_102_444_800).to_vec(), "window"),
+    ];
+    for (bad, reason) in cases {
+        let Taken { batch, result, .. } = take_bytes(&record::encode([good.as_ref(), &bad, &good]));
+        assert_eq!(result, Ok(()));
+        assert_eq!(batch.reports, 2, "{reason}");
+        let value = record::encode([bad.as_slice()]);
+        assert_eq!(batch.poison, [Poison { place: PLACE, reason, key: Some(b"key".to_vec()), value }]);
+    }
+}
+
+#[test]
+fn what_does_not_split_is_set_aside_whole() {
+    let mut value = record::encode([report::seal(&report(0, 1)).as_ref()]);
+    value.extend_from_slice(&[200, 1, 1]);
+    let Taken { batch, .. } = take_bytes(&value);
+    assert_eq!((batch.reports, batch.poison.len()), (1, 1));
+    assert_eq!((batch.poison[0].reason, &batch.poison[0].value), (MALFORMED, &value));
+    assert_eq!(take_bytes(&[]).batch.poison.len(), 1, "an empty value is no record");
+}
+
+#[test]
+fn a_newer_schema_is_neither_loaded_nor_set_aside() {
+    let Taken { batch, result, .. } =
+        take_bytes(&record::encode([sealed(|report| report.schema = 2).as_ref()]));
+    assert_eq!(result, Err(NewerSchema(2)));
+    assert!(batch.poison.is_empty() && batch.reports == 0);
+}
+
+#[test]
+fn every_poison_has_its_counter() {
+    for reason in ["undecodable", "collector_id", "window", "cells", "checksum", "size", "header", MALFORMED]
+    {
+        assert!(super::super::metrics::POISON.contains(&reason), "{reason}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_counted(value in prop::collection::vec(any::<u8>(), 0..400)) {
+        let Taken { batch, metrics, .. } = take_bytes(&value);
+        let buffered = batch.reports + batch.poison.len();
+        let read_line = format!("weighbridge_load_reports_read_total {buffered}");
+        prop_assert!(metrics.contains(&read_line));
+    }
+}

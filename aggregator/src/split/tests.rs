@@ -1,0 +1,139 @@
+//! Shares, arguments and forms, without a server.
+
+use super::*;
+use proptest::prelude::*;
+
+fn arguments() -> SplitArguments {
+    SplitArguments {
+        from: Some("2026-11-01".to_owned()),
+        to: Some("2026-11-02".to_owned()),
+        by: By::Openness,
+        vantage: "gateway".to_owned(),
+        operation: "chat,text_completion".to_owned(),
+        outcome: OutcomeFilter::Ok,
+        ledger: false,
+        format: Format::Table,
+    }
+}
+
+const NOW: u64 = 1_795_435_200;
+
+fn requests(requests: u64) -> Sums {
+    Sums { requests, input_tokens: requests * 10, output_tokens: 0 }
+}
+
+fn split(by: By, groups: Vec<Group>) -> Split {
+    let mut total = Group::new("total");
+    for group in &groups {
+        for openness in Openness::ALL {
+            total.add(openness, group.class(openness));
+        }
+    }
+    let query = SplitArguments { by, ..arguments() }.query(NOW).unwrap();
+    Split { query, total, groups }
+}
+
+#[test]
+fn shares_by_hand() {
+    let mut group = Group::new("x");
+    group.add(Openness::Closed, requests(50));
+    group.add(Openness::OpenRestricted, requests(10));
+    group.add(Openness::OpenNoncommercial, requests(5));
+    group.add(Openness::OpenPermissive, requests(20));
+    group.add(Openness::OpenSource, requests(5));
+    group.add(Openness::Unknown, requests(10));
+    let shares = group.shares(Measure::Requests).unwrap();
+    let expected =
+        Shares { open: 0.4, restricted: 0.15, closed: 0.5, unknown: 0.1, open_lower: 0.4, open_upper: 0.5 };
+    assert_eq!(shares, expected);
+    assert_eq!(group.shares(Measure::InputTokens), Some(expected));
+    assert_eq!(group.shares(Measure::OutputTokens), None, "a share of nothing is no number");
+}
+
+proptest! {
+    #[test]
+    fn shares_add_up(counts in prop::array::uniform6(0u64..1 << 52)) {
+        let mut group = Group::new("x");
+        for (openness, count) in Openness::ALL.into_iter().zip(counts) {
+            group.add(openness, Sums { requests: count, ..Sums::default() });
+        }
+        match group.shares(Measure::Requests) {
+            None => prop_assert_eq!(counts.iter().sum::<u64>(), 0),
+            Some(shares) => {
+                prop_assert!((shares.open + shares.closed + shares.unknown - 1.0).abs() < 1e-9);
+                prop_assert!(shares.restricted <= shares.open && shares.open_lower <= shares.open_upper);
+                prop_assert!((shares.open_upper - shares.open - shares.unknown).abs() < 1e-9);
+            }
+        }
+    }
+}
+
+#[test]
+fn arguments_that_are_refused_name_option_and_fix() {
+    type Change = fn(&mut SplitArguments);
+    let changes: [(Change, &str, &str); 7] = [
+        (|a| a.from = Some("yesterday".into()), "--from", "2026-11-01"),
+        (|a| a.to = Some("2026-13-01".into()), "--to", "2026-11-01"),
+        (|a| a.from = Some("2026-11-02".into()), "--from", "before --to"),
+        (|a| a.from = Some("2026-11-01T00:30:00Z".into()), "--from", "--ledger"),
+        (|a| a.vantage = "proxy".into(), "--vantage", "gateway"),
+        (|a| a.operation = "chat,talk".into(), "--operation", "embeddings"),
+        (|a| a.operation = String::new(), "--operation", "all"),
+    ];
+    for (change, option, fix) in changes {
+        let mut arguments = arguments();
+        change(&mut arguments);
+        let error = arguments.query(NOW).unwrap_err().to_string();
+        assert!(error.starts_with(option) && error.contains(fix), "{error}");
+    }
+}
+
+#[test]
+fn arguments_that_are_taken() {
+    let query = SplitArguments { from: None, to: None, ..arguments() }.query(NOW).unwrap();
+    assert_eq!((query.to - query.from).whole_days(), 28);
+    assert_eq!(query.to.unix_timestamp(), NOW as i64 + 3_600);
+    let with_offset = SplitArguments {
+        from: Some("2026-11-01T02:30:00+02:30".to_owned()),
+        ledger: true,
+        operation: "all".to_owned(),
+        ..arguments()
+    };
+    let query = with_offset.query(NOW).unwrap();
+    assert_eq!(query.from.unix_timestamp(), 1_793_491_200);
+    assert_eq!(query.operations.len(), Operation::ALL.len());
+}
+
+#[test]
+fn empty_period_has_no_numbers() {
+    let empty = split(By::Openness, vec![]);
+    let table = render(&empty, Format::Table);
+    assert!(table.contains("no data for this period"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&render(&empty, Format::Json)).unwrap();
+    assert_eq!(
+        (&json["total"], &json["message"]),
+        (&serde_json::Value::Null, &"no data for this period".into())
+    );
+    for format in [Format::Table, Format::Json, Format::Csv] {
+        assert!(!render(&empty, format).contains("NaN"));
+    }
+}
+
+#[test]
+fn forms() {
+    let mut a = Group::new("a,\"b\"");
+    a.add(Openness::Closed, requests(3));
+    a.add(Openness::OpenRestricted, requests(1));
+    let split = split(By::Family, vec![a]);
+    let table = render(&split, Format::Table);
+    assert!(table.contains("25.0%") && table.contains("25.0% and 25.0%"), "{table}");
+    let csv = render(&split, Format::Csv);
+    assert!(csv.contains("\"a,\"\"b\"\"\",requests,4,1,0.25,0.25,0.75,0,0.25,0.25"), "{csv}");
+    assert!(csv.contains("total,output_tokens,0,,,,,,,\n"), "{csv}");
+    assert_eq!(csv.lines().count(), 9);
+    let columns: Vec<usize> = csv.lines().skip(5).map(|line| line.split(',').count()).collect();
+    assert!(columns.iter().all(|n| *n == 10), "{csv}");
+    let json: serde_json::Value = serde_json::from_str(&render(&split, Format::Json)).unwrap();
+    assert_eq!(json["groups"][0]["shares"]["requests"]["open"], 0.25);
+    assert_eq!(json["groups"][0]["shares"]["output_tokens"], serde_json::Value::Null);
+}
