@@ -17,3 +17,4 @@ pub mod litellm;
 pub mod processes;
 pub mod scenario;
 pub mod upstream;
+pub mod telemetry;

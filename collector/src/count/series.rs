@@ -41,9 +41,11 @@ pub enum PointClass {
     EmbeddingsRequests = 1,
     /// Tokens.
     Tokens = 2,
+    /// Failed attempts, where they are told apart from requests.
+    FailedAttempts = 3,
 }
 
-const CLASSES: usize = 3;
+const CLASSES: usize = 4;
 const NO_RANK: u8 = u8::MAX;
 
 /// A point that a profile understood.

@@ -44,9 +44,13 @@ pub enum Role {
     TokenType,
     /// Whether the gateway answered from its cache.
     CacheHit,
+    /// LiteLLM's name for what a client asked for, V1.
+    ModelGroup,
+    /// LiteLLM's JSON with cache and fallback markers, V1.
+    HiddenParams,
 }
 
-const ROLES: usize = 16;
+const ROLES: usize = 18;
 
 /// Attribute key, what it says, rank among synonyms. Ascending by length, so that a key is compared with few.
 const KEYS: &[(&str, Role, u8)] = &[
@@ -56,6 +60,7 @@ const KEYS: &[(&str, Role, u8)] = &[
     ("llm.system", Role::Provider, 3),
     ("llm.provider", Role::Provider, 2),
     ("gen_ai.system", Role::Provider, 1),
+    ("hidden_params", Role::HiddenParams, 0),
     ("server.address", Role::ServerAddress, 0),
     ("llm.model_name", Role::ResponseModel, 1),
     ("litellm.call_id", Role::CallId, 0),
@@ -64,6 +69,7 @@ const KEYS: &[(&str, Role, u8)] = &[
     ("gen_ai.token.type", Role::TokenType, 0),
     ("litellm.cache_hit", Role::CacheHit, 0),
     ("gen_ai.response.id", Role::ResponseId, 0),
+    ("litellm.model_group", Role::ModelGroup, 0),
     ("gen_ai.is_streaming", Role::Streaming, 2),
     ("gen_ai.provider.name", Role::Provider, 0),
     ("gen_ai.request.model", Role::RequestModel, 0),
@@ -78,6 +84,7 @@ const KEYS: &[(&str, Role, u8)] = &[
     ("gen_ai.usage.output_tokens", Role::OutputTokens, 0),
     ("gen_ai.usage.prompt_tokens", Role::InputTokens, 1),
     ("llm.token_count.completion", Role::OutputTokens, 2),
+    ("litellm.provider.error.code", Role::StatusCode, 1),
     ("gen_ai.usage.completion_tokens", Role::OutputTokens, 1),
     ("gen_ai.response.time_to_first_chunk", Role::FirstChunk, 0),
 ];

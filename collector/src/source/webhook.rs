@@ -77,11 +77,47 @@ pub struct ErrorInformation<'a> {
     pub error_class: Cow<'a, str>,
 }
 
-/// `hidden_params`.
-#[derive(Debug, Deserialize)]
+/// `hidden_params`, in a record or as the JSON of a V1 span's attribute.
+#[derive(Debug, Default, Deserialize)]
 pub struct HiddenParams<'a> {
+    /// Address of the upstream.
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    pub api_base: Cow<'a, str>,
+    #[serde(default)]
+    cache_key: Presence,
+    #[serde(default)]
+    litellm_overhead_time_ms: Presence,
     #[serde(borrow, default)]
     additional_headers: Option<AdditionalHeaders<'a>>,
+}
+
+/// Whether a field is there, and whether it is null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Absent,
+    Null,
+    Value,
+}
+
+impl<'de> Deserialize<'de> for Presence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Option::<IgnoredAny>::deserialize(deserializer)?;
+        Ok(if value.is_some() { Presence::Value } else { Presence::Null })
+    }
+}
+
+impl HiddenParams<'_> {
+    /// Number of fallbacks before this attempt, if told: on answers in one piece.
+    pub fn attempted_fallbacks(&self) -> Option<u64> {
+        let headers = self.additional_headers.as_ref()?;
+        headers.attempted_fallbacks?.get().trim_matches('"').parse().ok()
+    }
+
+    /// What a V1 span of a cache hit has and no other success that was not streamed: a cache key, or an overhead of null.
+    pub fn marks_cache_hit(&self) -> bool {
+        self.cache_key == Presence::Value || self.litellm_overhead_time_ms == Presence::Null
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,14 +138,6 @@ pub struct Metadata<'a> {
 
 /// Key and team alias of LiteLLM's own health checks.
 const HEALTH_CHECK_ALIAS: &str = "litellm-internal-health-check";
-
-impl Record<'_> {
-    /// Number of fallbacks before this attempt, if told.
-    pub fn attempted_fallbacks(&self) -> Option<u64> {
-        let headers = self.hidden_params.as_ref()?.additional_headers.as_ref()?;
-        headers.attempted_fallbacks?.get().trim_matches('"').parse().ok()
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Metadata<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

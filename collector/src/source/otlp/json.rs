@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Point, PointKind, SeriesHasher, Span, Temporality};
+use super::{MAX_KIND, Point, PointKind, SeriesHasher, Span, Temporality};
 use crate::discard::Refusal;
 use crate::source::Payload;
 use crate::source::attributes::{Attributes, Role, Scalar, role_of};
@@ -51,6 +51,8 @@ struct JsonSpan<'a> {
     span_id: Cow<'a, str>,
     #[serde(borrow, default)]
     name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Option<&'a RawValue>,
     #[serde(default, alias = "end_time_unix_nano")]
     end_time_unix_nano: Unsigned,
     #[serde(borrow, default)]
@@ -213,10 +215,12 @@ pub fn read_spans(payload: &[u8], mut each: impl FnMut(&Span<'_>)) -> Payload<()
         for span in &scope_spans.spans {
             with_attributes(&span.attributes, |attributes, mut fault| {
                 let (failed, status_fault) = status(&span.status);
-                fault = fault.or(status_fault);
+                let (kind, kind_fault) = kind(span.kind);
+                fault = fault.or(status_fault).or(kind_fault);
                 each(&Span {
                     scope: &scope_spans.scope.name,
                     name: &span.name,
+                    kind,
                     span_id: span.span_id.as_bytes(),
                     end_unix_nano: span.end_time_unix_nano.0,
                     failed,
@@ -342,6 +346,23 @@ fn with_attributes(raw: &[Attribute<'_>], use_them: impl FnOnce(Attributes<'_>, 
         attributes.set(*role, scalar);
     }
     use_them(attributes, fault);
+}
+
+fn kind(kind: Option<&RawValue>) -> (u8, Option<Refusal>) {
+    const NAMES: [&str; MAX_KIND as usize + 1] = [
+        "\"SPAN_KIND_UNSPECIFIED\"",
+        "\"SPAN_KIND_INTERNAL\"",
+        "\"SPAN_KIND_SERVER\"",
+        "\"SPAN_KIND_CLIENT\"",
+        "\"SPAN_KIND_PRODUCER\"",
+        "\"SPAN_KIND_CONSUMER\"",
+    ];
+    let text = kind.map_or("0", RawValue::get);
+    let number = text.parse().ok().or_else(|| NAMES.iter().position(|name| *name == text));
+    match number {
+        Some(number) if number <= MAX_KIND as usize => (number as u8, None),
+        _ => (0, Some(Refusal::UnknownEnum)),
+    }
 }
 
 /// Whether the status is ERROR.

@@ -13,6 +13,11 @@ pub use spans::read_spans;
 use super::attributes::Attributes;
 use crate::discard::Refusal;
 
+/// `SPAN_KIND_CLIENT`.
+pub const CLIENT: u8 = 3;
+/// The highest kind that OTLP defines, CONSUMER.
+const MAX_KIND: u64 = 5;
+
 /// The read fields of one span.
 #[derive(Clone, Debug, Default)]
 pub struct Span<'a> {
@@ -20,6 +25,8 @@ pub struct Span<'a> {
     pub scope: &'a str,
     /// Name of the span; only compared with fixed names.
     pub name: &'a str,
+    /// Kind; 3 is CLIENT.
+    pub kind: u8,
     /// Span id as it came (8 bytes in protobuf, 16 hex digits in JSON).
     pub span_id: &'a [u8],
     /// End, Unix nanoseconds.

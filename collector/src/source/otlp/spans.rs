@@ -1,10 +1,10 @@
 //! Wire scan of `ExportTraceServiceRequest`.
 //!
 //! Field numbers: request 1 resource_spans; ResourceSpans 2 scope_spans; ScopeSpans 1 scope, 2 spans; InstrumentationScope
-//! 1 name; Span 2 span_id, 5 name, 8 end_time_unix_nano, 9 attributes, 15 status; Status 3 code; KeyValue 1 key, 2 value;
+//! 1 name; Span 2 span_id, 5 name, 6 kind, 8 end_time_unix_nano, 9 attributes, 15 status; Status 3 code; KeyValue 1 key, 2 value;
 //! AnyValue 1 string, 2 bool, 3 int, 4 double.
 
-use super::Span;
+use super::{MAX_KIND, Span};
 use crate::discard::Refusal;
 use crate::source::Payload;
 use crate::source::attributes::{Attributes, Scalar, role_of};
@@ -80,6 +80,10 @@ fn read_span(message: &[u8]) -> Payload<Span<'_>> {
             5 => match text(value.bytes()?) {
                 Ok(name) => span.name = name,
                 Err(fault) => span.fault = Some(fault),
+            },
+            6 => match value.number()? {
+                kind @ 0..=MAX_KIND => span.kind = kind as u8,
+                _ => span.fault = Some(Refusal::UnknownEnum),
             },
             8 => span.end_unix_nano = value.number()?,
             9 => read_attribute(value.bytes()?, &mut span.attributes, &mut span.fault)?,
