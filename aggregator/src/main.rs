@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{info, warn};
 use weighbridge_aggregator::admin::{self, Instruments};
 use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
@@ -144,7 +144,7 @@ async fn serve(config: &Config, stage: Stage) -> anyhow::Result<()> {
     admin.await.context("the admin port panicked")?.context("admin port")?;
     match &result {
         Ok(()) => info!(?stage, "stopped"),
-        Err(failure) => error!(?stage, "stopped: {failure:#}"),
+        Err(failure) => warn!(?stage, "stopped: {failure:#}"),
     }
     drop(tokio::task::spawn_blocking(|| guard.shutdown()).await);
     result
@@ -176,7 +176,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
     let (Ok(mut term), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        error!("no signal handler; stop this process by SIGKILL");
+        warn!("no signal handler; stop this process by SIGKILL");
         return;
     };
     tokio::select! {

@@ -201,6 +201,7 @@ fn checksum_differs(migration: &Migration, row: &Applied) -> Option<Difference> 
         .then(|| Difference::Checksum(migration.version, migration.name, row.checksum.clone(), own))
 }
 
+#[tracing::instrument(skip_all, fields(version = migration.version))]
 async fn run(store: &Store, migration: &Migration) -> Result<(), MigrateError> {
     let Migration { version, name, sql } = *migration;
     let checksum = checksum(migration);

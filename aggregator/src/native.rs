@@ -86,6 +86,8 @@ pub(crate) trait Columns {
     const TABLE: &'static str;
     /// Names and ClickHouse types.
     const COLUMNS: &'static [(&'static str, &'static str)];
+    /// Bytes of a row, encoded.
+    const ROW_BYTES: usize;
     /// Number of values and the values, for each of `COLUMNS`.
     fn values(&self) -> Vec<(usize, &[u8])>;
 }
@@ -128,6 +130,7 @@ macro_rules! columns {
         impl $crate::native::Columns for $name {
             const TABLE: &'static str = $table;
             const COLUMNS: &'static [(&'static str, &'static str)] = &[$((stringify!($field), $kind)),+];
+            const ROW_BYTES: usize = 0 $(+ <$type as $crate::native::Fixed>::SIZE)+;
             fn values(&self) -> Vec<(usize, &[u8])> {
                 vec![$((self.$field.rows(), self.$field.bytes())),+]
             }

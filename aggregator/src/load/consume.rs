@@ -43,6 +43,8 @@ pub(crate) struct Limits {
 pub(crate) struct LoadContext {
     pub(crate) paused: AtomicBool,
     pub(crate) assigned: Condition,
+    /// Partition 0 is assigned here: of all members this one keeps the rollup.
+    pub(crate) leads: Arc<AtomicBool>,
     pub(crate) metrics: Metrics,
 }
 
@@ -66,9 +68,12 @@ impl ConsumerContext for LoadContext {
                 debug!(%error, "new partitions could not be paused");
             }
         }
-        let count = consumer.assignment().map_or(0, |assignment| assignment.count());
+        let assignment = consumer.assignment().unwrap_or_default();
+        let leads = assignment.elements().iter().any(|partition| partition.partition() == 0);
+        self.leads.store(leads, Ordering::Relaxed);
+        let count = assignment.count();
         self.metrics.partitions.set(count as i64);
-        info!(partitions = count, "rebalanced");
+        info!(partitions = count, rollup = leads, "rebalanced");
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {

@@ -22,6 +22,7 @@ pub mod rollup;
 pub(crate) mod rows;
 mod write;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -91,7 +92,9 @@ pub async fn run(
 ) -> Result<(), LoadError> {
     let LoadConfig { kafka, load, store, clock } = config;
     let metrics = Metrics::register(instruments);
+    let leads = Arc::new(AtomicBool::new(false));
     let context = LoadContext {
+        leads: Arc::clone(&leads),
         paused: AtomicBool::new(false),
         assigned: instruments.condition("kafka_partitions"),
         metrics: metrics.clone(),
@@ -116,13 +119,14 @@ pub async fn run(
     let limits =
         Limits { rows: load.flush_rows, bytes: load.flush_bytes, age: Duration::from_millis(load.flush_ms) };
     let writing = tokio::spawn(writer.run(to_write, written));
-    let rollup = tokio::spawn(rollup::run(
+    let rollup = rollup::Rollup {
         store,
-        metrics.clone(),
-        clock.clone(),
-        Duration::from_secs(load.rollup_interval_s),
-        shutdown.child_token(),
-    ));
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        every: Duration::from_secs(load.rollup_interval_s),
+        leads,
+    };
+    let rollup = tokio::spawn(rollup.run(shutdown.child_token()));
     let reader = Reader::new(consumer, kafka.topic, limits, metrics, ToWriter { batches, done }, clock);
     let result = reader.run(shutdown, Duration::from_millis(load.drain_ms)).await;
     writing.abort();

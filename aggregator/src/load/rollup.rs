@@ -5,6 +5,8 @@
 //! number, and the next run replaces it. A day whose ledger rows begin to expire is never rebuilt again.
 //! Does not guarantee: that the rollup holds the last seconds. It is at most one interval and one rebuild behind.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -45,35 +47,45 @@ const ORPHANS: &str = "\
 SELECT name FROM system.tables WHERE database = '{database}' AND startsWith(name, '{prefix}') \
 AND metadata_modification_time < now() - {age}";
 
-/// Rebuilds what moved, every `every`, until `shutdown`.
-pub(crate) async fn run(
-    store: Store,
-    metrics: Metrics,
-    clock: Clock,
-    every: Duration,
-    shutdown: CancellationToken,
-) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let tick = rebuild_with(&store, &clock, |since, built| {
-            metrics.rebuild_seconds.observe(since.elapsed().as_secs_f64());
-            if built {
-                metrics.days_rebuilt.inc();
+/// The task that keeps the rollup.
+pub(crate) struct Rollup {
+    pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) every: Duration,
+    /// Nothing is rebuilt while it is false. Two tasks that both lead only do the work twice.
+    pub(crate) leads: Arc<AtomicBool>,
+}
+
+impl Rollup {
+    /// Rebuilds what moved, again and again, until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
             }
-        });
-        // Dropped in the middle it leaves a stage table, which a later run drops.
-        let result = tokio::select! {
-            () = shutdown.cancelled() => return,
-            result = tick => result,
-        };
-        if let Err(error) = result {
-            metrics.rebuild_failures.inc();
-            warn!(%error, code = error.code(), "rollup not rebuilt, trying again at the next run");
+            if !self.leads.load(Ordering::Relaxed) {
+                continue;
+            }
+            // Dropped in the middle it leaves a stage table, which a later run drops.
+            let result = tokio::select! {
+                () = shutdown.cancelled() => return,
+                result = rebuild_with(&self.store, &self.clock, |since, built| self.observe(since, built)) => result,
+            };
+            if let Err(error) = result {
+                self.metrics.rebuild_failures.inc();
+                warn!(%error, code = error.code(), "rollup not rebuilt, trying again at the next run");
+            }
+        }
+    }
+
+    fn observe(&self, since: Instant, built: bool) {
+        self.metrics.rebuild_seconds.observe(since.elapsed().as_secs_f64());
+        if built {
+            self.metrics.days_rebuilt.inc();
         }
     }
 }
@@ -109,6 +121,7 @@ async fn rebuild_with(
     Ok(days)
 }
 
+#[tracing::instrument(skip(store))]
 async fn rebuild_day(store: &Store, day: u32, block: i64) -> Result<(), StoreError> {
     let stage = format!("{STAGE_PREFIX}{:016x}", fastrand::u64(..));
     let (day, block) = (day.to_string(), block.to_string());

@@ -5,15 +5,12 @@ use std::time::Instant;
 
 use weighbridge_proto::report::CheckedReport;
 
-use crate::native::{Uuid, columns};
+use crate::native::{Columns as _, Uuid, columns};
 
 /// 2020-01-01 and 2100-01-01, Unix seconds. Ingest refuses what is outside; here it is poison. A ClickHouse DateTime ends in 2106.
 const WINDOWS_FROM: u64 = 1_577_836_800;
 const WINDOWS_UNTIL: u64 = 4_102_444_800;
 const SECONDS_PER_DAY: u64 = 86_400;
-/// Bytes of a row of the ledger and of the reports, encoded.
-const LEDGER_ROW_BYTES: usize = 94;
-const REPORT_ROW_BYTES: usize = 97;
 
 pub(crate) const ENVIRONMENT: &str =
     "Enum8('production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4)";
@@ -149,7 +146,7 @@ impl Batch {
     /// Bytes held, nearly.
     pub(crate) fn bytes(&self) -> usize {
         let poison: usize = self.poison.iter().map(|poison| poison.value.len()).sum();
-        self.cells * LEDGER_ROW_BYTES + self.reports * REPORT_ROW_BYTES + poison
+        self.cells * LedgerRows::ROW_BYTES + self.reports * ReportRows::ROW_BYTES + poison
     }
 
     /// The record at `place` is in this batch, rows or poison.

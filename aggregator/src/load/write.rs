@@ -13,7 +13,7 @@ use rdkafka::producer::FutureRecord;
 use rdkafka::util::Timeout;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::metrics::Metrics;
 use super::rows::{Batch, Poison};
@@ -68,6 +68,7 @@ impl Writer {
         }
     }
 
+    #[tracing::instrument(skip_all, fields(reports = batch.reports, cells = batch.cells))]
     async fn write(&self, batch: Batch) -> Done {
         let Batch { days, poison, next_offsets, reports, cells, newest_record_ms, .. } = batch;
         let blocks = days.into_values().flat_map(|day| {
@@ -94,7 +95,7 @@ impl Writer {
             Ok(block) => block,
             Err(mistake) => {
                 // Columns of different lengths cannot come out of `rows`; if they did, stopping here keeps the offsets.
-                error!(error = %mistake, "rows could not be encoded; this process loads nothing more");
+                warn!(error = %mistake, "rows could not be encoded; this process loads nothing more");
                 return std::future::pending().await;
             }
         };
