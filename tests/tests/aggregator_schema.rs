@@ -1,0 +1,140 @@
+//! `migrate` and `split` by the real program on the real server.
+#![allow(missing_docs)]
+
+mod aggregator;
+
+use std::time::Duration;
+
+use aggregator::{DAY, Edge, Rig, counts, key, midnight, produce};
+use serde_json::Value;
+use tokio::time::sleep;
+use weighbridge_catalog::Openness;
+use weighbridge_proto::cells::CellKey;
+use weighbridge_proto::v1::{Operation, Outcome};
+use weighbridge_tests::processes::Process;
+
+#[tokio::test]
+async fn migrate_up_is_repeatable_and_check_names_what_differs() {
+    let rig = Rig::with_clickhouse().await;
+    let check = |expected: &str| {
+        let output = rig.output(&["migrate", "check"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.success(), expected.is_empty(), "{said}");
+        assert!(said.contains(expected), "{said}");
+    };
+    check("holds no migrations");
+
+    // Killed at any statement, again and again, then run to the end.
+    for delay_ms in [5, 15, 30, 60, 100, 150, 250] {
+        let mut command = rig.command();
+        command.args(["migrate", "up"]);
+        let up = Process::start("migrate", &command, rig.folder.path());
+        sleep(Duration::from_millis(delay_ms)).await;
+        up.kill().await;
+    }
+    rig.run(&["migrate", "up"]);
+    check("");
+    let tables = "SELECT groupArray(name) FROM (SELECT name FROM system.tables WHERE database = 'weighbridge' ORDER BY name)";
+    let before = rig.clickhouse.query(tables).await;
+    for name in ["audit", "ledger", "migrations", "models", "providers", "reports", "traffic", "traffic_1h"] {
+        assert!(before.contains(&format!("'{name}'")), "{before}");
+    }
+    let models = rig.clickhouse.query("SELECT count(), uniqExact(id) FROM weighbridge.models").await;
+    rig.run(&["migrate", "up"]);
+    check("");
+    assert_eq!(rig.clickhouse.query(tables).await, before);
+    assert_eq!(rig.clickhouse.query("SELECT count(), uniqExact(id) FROM weighbridge.models").await, models);
+    let catalogue = weighbridge_catalog::Catalogue::embedded();
+    let expected = catalogue.models().filter(|model| model.id.0 != 0).count() + 1;
+    assert_eq!(models, format!("{expected}\t{expected}"));
+
+    let change = |sql: &'static str| rig.clickhouse.query(sql);
+    let synchronous = "SETTINGS mutations_sync = 2";
+    rig.clickhouse
+        .query(&format!(
+            "ALTER TABLE weighbridge.migrations DELETE WHERE version = 4 AND state = 'done' {synchronous}"
+        ))
+        .await;
+    check("migration 4 (views) was started and not finished");
+    rig.run(&["migrate", "up"]);
+    check("");
+    change("TRUNCATE TABLE weighbridge.providers").await;
+    check("providers");
+    rig.run(&["migrate", "up"]);
+    check("");
+    rig.clickhouse
+        .query(&format!(
+            "ALTER TABLE weighbridge.migrations UPDATE checksum = 'ffffffff' WHERE version = 2 {synchronous}"
+        ))
+        .await;
+    check("migration 2 (rollup) was run with checksum ffffffff");
+    assert!(!rig.output(&["migrate", "up"]).status.success());
+}
+
+#[tokio::test]
+async fn split_of_a_small_set_by_hand() {
+    let rig = Rig::start().await;
+    let with = |change: fn(&mut CellKey), key: CellKey| {
+        let mut key = key;
+        change(&mut key);
+        key
+    };
+    // Served chat: closed 50, restricted 10, permissive 30, unknown 10; the rest must not count by default.
+    let cells = [
+        (key(1, Openness::Closed), counts(50, 5_000, 500)),
+        (key(2, Openness::OpenRestricted), counts(10, 1_000, 100)),
+        (key(3, Openness::OpenPermissive), counts(30, 30_000, 300)),
+        (key(0, Openness::Unknown), counts(10, 4_000, 100)),
+        (with(|key| key.outcome = Outcome::ServerError, key(1, Openness::Closed)), counts(7, 0, 0)),
+        (with(|key| key.operation = Operation::Embeddings, key(4, Openness::OpenSource)), counts(900, 9, 0)),
+    ];
+    let mut edge = Edge::new(1);
+    let reports = [edge.report(midnight(2) + 3_600, &cells), edge.report(midnight(1), &cells[..1])];
+    produce(rig.kafka(), &reports).await;
+    let load = rig.load("split").await;
+    rig.wait_for("SELECT sum(requests) FROM weighbridge.traffic_1h", "1057").await;
+    load.stop().await;
+
+    let (from, to) = (date(&rig, 2).await, date(&rig, 1).await);
+    for ledger in [&["--format", "json"][..], &["--format", "json", "--ledger"]] {
+        let split = json(&rig, &[&["--from", &from, "--to", &to], ledger].concat());
+        let shares = &split["total"]["shares"];
+        let expected = [("open", 0.4), ("restricted", 0.1), ("closed", 0.5), ("unknown", 0.1)];
+        for (name, share) in expected.into_iter().chain([("open_lower", 0.4), ("open_upper", 0.5)]) {
+            assert_eq!(shares["requests"][name], share, "{name}");
+        }
+        assert_eq!(shares["input_tokens"]["open"], 0.775);
+        assert_eq!(shares["tokens"]["closed"], 5_500.0 / 41_000.0);
+        assert_eq!(split["total"]["requests"], 100);
+    }
+    let all = json(
+        &rig,
+        &["--from", &from, "--to", &to, "--outcome", "all", "--operation", "all", "--format", "json"],
+    );
+    assert_eq!(all["total"]["requests"], 1_007);
+    let days = json(&rig, &["--from", &from, "--by", "day", "--format", "json"]);
+    let groups: Vec<_> =
+        days["groups"].as_array().unwrap().iter().map(|group| group["group"].clone()).collect();
+    assert_eq!(groups, [Value::from(from.clone()), Value::from(to.clone())]);
+    assert_eq!(days["groups"][1]["shares"]["requests"]["closed"], 1.0);
+    let families = json(&rig, &["--from", &from, "--to", &to, "--by", "family", "--format", "json"]);
+    assert!(families["groups"].as_array().unwrap().iter().any(|group| group["group"] == "unlisted"));
+
+    let table = rig.run(&["split", "--from", &from, "--to", &to]);
+    assert!(table.contains("40.0% and 50.0%"), "{table}");
+    let empty = rig.run(&["split", "--from", "2021-01-01", "--to", "2021-01-02"]);
+    assert!(empty.contains("no data for this period"), "{empty}");
+    let wrong = rig.output(&["split", "--vantage", "moon"]);
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("--vantage"));
+    assert_eq!(midnight(1) - midnight(2), DAY);
+}
+
+/// The date, `days` days ago.
+async fn date(rig: &Rig, days: u64) -> String {
+    let sql = format!("SELECT toString(toDate(toDateTime({}, 'UTC'), 'UTC'))", midnight(days));
+    rig.clickhouse.query(&sql).await
+}
+
+fn json(rig: &Rig, arguments: &[&str]) -> Value {
+    serde_json::from_str(&rig.run(&[&["split"], arguments].concat())).unwrap()
+}
