@@ -1,6 +1,6 @@
 //! Kafka to ClickHouse by real programs: exact under duplicates, disorder, `kill -9`, replay of the whole topic, poison;
 //! receipts only after delivery.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregator;
 

@@ -1,5 +1,5 @@
 //! `migrate` and `split` by the real program on the real server.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod aggregator;
 

@@ -20,6 +20,9 @@ const DAY: u64 = SECONDS_PER_DAY;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
+/// Partition, key, schema and value.
+type Record = (i32, Vec<u8>, Vec<u8>, Vec<u8>);
+
 struct Rig {
     mock: Mock,
     instruments: Instruments,
@@ -110,8 +113,8 @@ impl Rig {
         assert_eq!(self.metric("weighbridge_ingest_reports_received_total"), sum);
     }
 
-    /// Every record of the topic: partition, key, schema and value.
-    fn records(&self) -> Vec<(i32, Vec<u8>, Vec<u8>, Vec<u8>)> {
+    /// Every record of the topic.
+    fn records(&self) -> Vec<Record> {
         let topic = config::Kafka::default().topic;
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.mock.bootstrap_servers())
