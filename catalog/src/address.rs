@@ -22,7 +22,8 @@ impl Host {
     pub(crate) fn of(address: &str) -> Option<Host> {
         let address = address.trim();
         let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
-        let authority = after_scheme.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+        let authority =
+            after_scheme.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let host = match authority.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -62,7 +63,11 @@ fn private_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     // 100.64/10 is carrier-grade NAT, which clusters and overlay networks use for their own pods and machines.
     let shared = first == 100 && second & 0xc0 == 64;
-    address.is_private() || address.is_loopback() || address.is_link_local() || address.is_unspecified() || shared
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || shared
 }
 
 fn private_v6(address: Ipv6Addr) -> bool {
@@ -80,7 +85,9 @@ fn private_v6(address: Ipv6Addr) -> bool {
 /// Whether `host` is of `pattern`: a whole name, `.suffix` (that domain and all below it), or `prefix*.suffix`.
 pub(crate) fn host_matches(host: &str, pattern: &str) -> bool {
     if let Some((prefix, suffix)) = pattern.split_once('*') {
-        return host.len() >= prefix.len() + suffix.len() && host.starts_with(prefix) && host.ends_with(suffix);
+        return host.len() >= prefix.len() + suffix.len()
+            && host.starts_with(prefix)
+            && host.ends_with(suffix);
     }
     match pattern.strip_prefix('.') {
         Some(domain) => host == domain || host.ends_with(pattern),
@@ -102,7 +109,11 @@ mod tests {
             ("fd00::1", "fd00::1"),
             ("dns:///vllm.llm.svc.cluster.local.:8000", "vllm.llm.svc.cluster.local"),
         ] {
-            assert_eq!(Host::of(address).map(|host| host.as_str().to_owned()).as_deref(), Some(host), "{address}");
+            assert_eq!(
+                Host::of(address).map(|host| host.as_str().to_owned()).as_deref(),
+                Some(host),
+                "{address}"
+            );
         }
         for address in ["", "  ", "https://", ":8000", "h\u{e9}llo"] {
             assert!(Host::of(address).is_none(), "{address}");

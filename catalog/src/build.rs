@@ -132,11 +132,18 @@ impl Builder {
         for (names, sized) in [(&file.organisations, false), (&file.organisations_sized, true)] {
             for name in names {
                 let openness = file.organisations_openness;
-                self.organisations.push(Organisation { name: name.to_ascii_lowercase(), openness, developer, sized });
+                self.organisations.push(Organisation {
+                    name: name.to_ascii_lowercase(),
+                    openness,
+                    developer,
+                    sized,
+                });
             }
         }
         for family in file.family {
-            self.family(&file.developer, developer, family)?;
+            let own = family.developer.clone();
+            let number = own.as_deref().map_or(Ok(developer), |name| self.developer(name))?;
+            self.family(own.as_deref().unwrap_or(&file.developer), number, family)?;
         }
         Ok(())
     }
@@ -153,7 +160,8 @@ impl Builder {
         for model in &entry.model {
             let place = index(self.models.len(), "models")?;
             let built = build_model(developer, &entry, model)?;
-            let closed = model.contested.is_none() && built.periods.iter().all(|p| p.openness == Openness::Closed);
+            let closed =
+                model.contested.is_none() && built.periods.iter().all(|p| p.openness == Openness::Closed);
             let rule = Rule {
                 model: Some(place),
                 weak: entry.weak || model.weak,
@@ -278,12 +286,14 @@ fn blank(family: u16) -> Rule {
 }
 
 /// Every way to choose among the alternatives (`a|b`) of a pattern.
-fn readings(pattern: &str) -> Vec<Vec<&str>> {
+pub(crate) fn readings(pattern: &str) -> Vec<Vec<&str>> {
     let mut readings = vec![Vec::new()];
     for word in pattern.split_ascii_whitespace() {
         readings = readings
             .into_iter()
-            .flat_map(|start: Vec<&str>| word.split('|').map(move |choice| [start.as_slice(), &[choice]].concat()))
+            .flat_map(|start: Vec<&str>| {
+                word.split('|').map(move |choice| [start.as_slice(), &[choice]].concat())
+            })
             .collect();
     }
     readings
@@ -295,7 +305,8 @@ fn build_model(developer: &str, family: &FamilyEntry, entry: &ModelEntry) -> Res
     if entry.contested.is_some() && entry.period.is_empty() {
         periods.push(Period { from: ALWAYS, openness: Openness::Unknown, licence: licence.to_owned() });
     } else if entry.period.is_empty() {
-        let openness = entry.openness.or(family.openness).ok_or_else(|| BuildError::NoOpenness(entry.name.clone()))?;
+        let openness =
+            entry.openness.or(family.openness).ok_or_else(|| BuildError::NoOpenness(entry.name.clone()))?;
         periods.push(Period { from: ALWAYS, openness, licence: licence.to_owned() });
     }
     for period in &entry.period {

@@ -8,6 +8,7 @@
 //!
 //! [[family]]
 //! id = "gpt"                       # what `Classification::family` says
+//! developer = "OpenAI"             # only where one file holds several small developers
 //! brand = ["gpt"]                  # the family is known, the model and its openness are not
 //! weak = false                     # the brand is an ordinary word: every next word must be known
 //! openness = "closed"              # what each model inherits
@@ -33,8 +34,6 @@
 use serde::Deserialize;
 
 use crate::{Day, Hosting, Openness};
-
-
 
 /// `data/register.toml`.
 #[derive(Debug, Deserialize)]
@@ -74,6 +73,7 @@ pub(crate) struct FamiliesFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct FamilyEntry {
     pub(crate) id: String,
+    pub(crate) developer: Option<String>,
     #[serde(default)]
     pub(crate) brand: Vec<String>,
     #[serde(default)]
@@ -157,7 +157,9 @@ impl TryFrom<String> for Date {
     fn try_from(text: String) -> Result<Date, String> {
         let mut parts = text.split('-').map(str::parse::<i32>);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(year)), Some(Ok(month)), Some(Ok(day)), None) if (1..=12).contains(&month) && (1..=31).contains(&day) => {
+            (Some(Ok(year)), Some(Ok(month)), Some(Ok(day)), None)
+                if (1..=12).contains(&month) && (1..=31).contains(&day) =>
+            {
                 Ok(Date(Day::from_civil(year, month as u32, day as u32)))
             }
             _ => Err(format!("not a day (yyyy-mm-dd): {text}")),

@@ -10,8 +10,10 @@
 //! | `arn:...:foundation-model/X`, `arn:...:inference-profile/X` | `X` |
 //! | `arn:` with any other resource, `projects/.../endpoints/N` | nothing: opaque |
 //! | `accounts/fireworks/models/X#accounts/a/deployments/b` | `X` |
-//! | `models--org--name/snapshots/hash` | `hash`, `snapshots`, `name` |
-//! | `X@20240620`, `X?api-version=1` | `X` |
+//! | `models--org--name/snapshots/hash` | `name` |
+//! | `X?api-version=1` | `X` |
+//!
+//! Tags (`X@20240620`, `X:free`, `X:8b-q4_K_M`) stay: they often hold the version or the size.
 
 use std::ops::Range;
 
@@ -19,6 +21,9 @@ use std::ops::Range;
 pub(crate) const MAX_NAME: usize = 256;
 /// Segments kept, counted from the last. Deeper paths are folders.
 pub(crate) const MAX_SEGMENTS: usize = 5;
+
+/// How the folder of one model begins in a Hugging Face cache.
+const CACHE_FOLDER: &[u8] = b"models--";
 
 /// A name, opened.
 pub(crate) struct Envelope {
@@ -77,7 +82,7 @@ impl Envelope {
                 Some(start) => range.start = start,
                 None => self.opaque = true,
             }
-        } else if find(text, b"projects/").is_some() && find(text, b"/endpoints/").is_some() {
+        } else if find(text, b"/endpoints/").is_some() && find(text, b"projects/").is_some() {
             self.opaque = true;
         } else if let Some(at) = segment_prefix(text, b"ft:") {
             self.fine_tune = true;
@@ -96,9 +101,15 @@ impl Envelope {
     fn split(&mut self, range: Range<usize>) {
         let mut end = range.end;
         while self.count < MAX_SEGMENTS {
-            let start =
-                self.text[range.start..end].iter().rposition(|&byte| byte == b'/').map_or(range.start, |at| range.start + at + 1);
+            let start = self.text[range.start..end]
+                .iter()
+                .rposition(|&byte| byte == b'/')
+                .map_or(range.start, |at| range.start + at + 1);
             if start < end {
+                if self.text[start..end].starts_with(CACHE_FOLDER) {
+                    // Below it are only `snapshots` and a hash.
+                    self.count = 0;
+                }
                 self.segments[self.count] = self.inner(start..end);
                 self.count += 1;
             }
@@ -109,17 +120,14 @@ impl Envelope {
         }
     }
 
-    /// Cuts a version tag off a segment, and a Hugging Face cache folder down to the name in it.
+    /// Cuts a Hugging Face cache folder down to the name in it.
     fn inner(&self, segment: Range<usize>) -> Range<usize> {
         let text = &self.text[segment.clone()];
-        if text.starts_with(b"models--") {
+        if text.starts_with(CACHE_FOLDER) {
             let name = text.windows(2).rposition(|pair| pair == b"--").map_or(0, |at| at + 2);
             return segment.start + name..segment.end;
         }
-        match text.iter().skip(1).position(|&byte| byte == b'@') {
-            Some(at) => segment.start..segment.start + at + 1,
-            None => segment,
-        }
+        segment
     }
 }
 
@@ -128,11 +136,17 @@ fn segment_prefix(text: &[u8], prefix: &[u8]) -> Option<usize> {
     if text.starts_with(prefix) {
         return Some(0);
     }
-    text.windows(prefix.len() + 1).position(|window| window[0] == b'/' && &window[1..] == prefix).map(|at| at + 1)
+    positions(text, b'/').map(|at| at + 1).find(|&at| text[at..].starts_with(prefix))
 }
 
+/// Where `part`, which is not empty, first occurs.
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
+    let first = *part.first()?;
+    positions(text, first).find(|&at| text[at..].starts_with(part))
+}
+
+fn positions(text: &[u8], wanted: u8) -> impl Iterator<Item = usize> {
+    text.iter().enumerate().filter(move |&(_, &byte)| byte == wanted).map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -149,9 +163,12 @@ mod tests {
         for (name, expected) in [
             ("openai/GPT-4o", "gpt-4o"),
             ("ft:gpt-4.1-2025-04-14:acme::id", "gpt-4.1-2025-04-14"),
-            ("bedrock/arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-8b-v1:0", "meta.llama3-8b-v1:0"),
+            (
+                "bedrock/arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-8b-v1:0",
+                "meta.llama3-8b-v1:0",
+            ),
             ("accounts/fireworks/models/x1#accounts/a/deployments/b", "x1"),
-            ("vertex_ai/claude-3@20240229", "claude-3"),
+            ("vertex_ai/claude-3@20240229", "claude-3@20240229"),
             ("@cf/meta/llama", "llama"),
             ("a/b/", "b"),
             ("/cache/models--org--name", "name"),
@@ -182,6 +199,6 @@ mod tests {
     #[test]
     fn hugging_face_cache_path_keeps_the_name() {
         let envelope = Envelope::open("/hub/models--Org--Name-7B/snapshots/abcdef").expect("a name");
-        assert_eq!(envelope.segment(2), Some(&b"name-7b"[..]));
+        assert_eq!(envelope.segment(0), Some(&b"name-7b"[..]));
     }
 }

@@ -13,10 +13,21 @@ use crate::token::Kind;
 pub(crate) fn holds(rule: &Rule, rest: &[Token]) -> bool {
     rule.conditions.iter().all(|condition| match condition {
         Condition::Later(symbol) => rest.iter().any(|token| token.symbol == *symbol),
-        Condition::Sized => rest.iter().any(|token| token.kind == Kind::Size),
+        Condition::Sized => size_follows(rest),
         Condition::Ends => rest.iter().all(known),
         Condition::Last => rest.is_empty(),
     }) && proves(rule, rest)
+}
+
+/// Whether the first number after the prefix is a parameter count: `3-coder-30b`, `3-0.6b`, but not `3.9-27b`, which is another
+/// version. One digit before a one-digit count is taken for a decimal.
+fn size_follows(rest: &[Token]) -> bool {
+    let mut numbers = rest.iter().filter(|token| token.kind != Kind::Word);
+    match numbers.next() {
+        Some(Token { kind: Kind::Size, .. }) => true,
+        Some(_) => numbers.next().is_some_and(|token| token.kind == Kind::Size && token.short),
+        None => false,
+    }
 }
 
 /// Numbers, parameter counts and the register's qualifiers.
@@ -34,9 +45,13 @@ fn proves(rule: &Rule, rest: &[Token]) -> bool {
         return true;
     }
     if rule.weak {
-        return rest.first().is_none_or(known) && (rule.versioned && rest.len() < 2 || ordinary_words(rest) == 0 || versioned(rest));
+        return rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest));
     }
-    rule.versioned || rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest))
+    if rule.versioned {
+        // `gpt-4-you-gifts`: a sentence goes on after the number.
+        return rest.len() < 2 || ordinary_words(rest) < rest.len();
+    }
+    rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest))
 }
 
 fn ordinary_words(rest: &[Token]) -> usize {
@@ -54,10 +69,10 @@ pub(crate) fn silence(envelope: &Envelope) -> Reason {
     let digits = core.iter().filter(|byte| byte.is_ascii_digit()).count();
     let only_hexadecimal = core.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-');
     let hash = only_hexadecimal && digits > 0 && core.len() >= SHORTEST_HASH;
-    let deployment = envelope.text().windows(b"/deployedmodels/".len()).any(|part| part == b"/deployedmodels/");
-    if hash || digits == core.len() || deployment || core.starts_with(b"asst_") {
-        Reason::Opaque
-    } else {
-        Reason::Unmatched
-    }
+    let deployment =
+        envelope.text().windows(b"/deployedmodels/".len()).any(|part| part == b"/deployedmodels/");
+    // An OpenAI assistant, a Volcengine endpoint.
+    let endpoint = core.starts_with(b"asst_")
+        || core.strip_prefix(b"ep-").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+    if hash || digits == core.len() || deployment || endpoint { Reason::Opaque } else { Reason::Unmatched }
 }

@@ -85,8 +85,10 @@ impl Providers {
         for (place, entry) in file.provider.iter().enumerate() {
             let place = index(place, "providers")?;
             let known = |maker: &String| developers.iter().position(|known| known == maker);
-            let developer = entry.developer.as_ref().and_then(known).map(|at| index(at, "developers")).transpose()?;
-            let remote = entry.remote.as_deref().and_then(place_of).map(|at| index(at, "providers")).transpose()?;
+            let developer =
+                entry.developer.as_ref().and_then(known).map(|at| index(at, "developers")).transpose()?;
+            let remote =
+                entry.remote.as_deref().and_then(place_of).map(|at| index(at, "providers")).transpose()?;
             let remote_suffixes = entry.remote_suffix.clone();
             details.push(Details { developer, schema: entry.schema, remote_suffixes, remote });
             for label in std::iter::once(&entry.name).chain(&entry.labels) {
@@ -103,7 +105,8 @@ impl Providers {
         host_patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
         refuse_twice(labels.iter().map(|(label, _)| label))?;
         refuse_twice(hosts.iter().chain(&host_patterns).map(|(host, _)| host))?;
-        if let Some(pair) = file.provider.windows(2).find(|pair| pair[0].id == pair[1].id || pair[0].id == 0) {
+        if let Some(pair) = file.provider.windows(2).find(|pair| pair[0].id == pair[1].id || pair[0].id == 0)
+        {
             return Err(BuildError::ProviderNumber(pair[0].id));
         }
         let all = file.provider.into_iter().map(|entry| Provider {
@@ -112,7 +115,14 @@ impl Providers {
             hosting: entry.hosting,
             developer: entry.developer.unwrap_or_default(),
         });
-        Ok(Providers { all: all.collect(), details, labels, hosts, host_patterns, undecided: file.undecided_hosts })
+        Ok(Providers {
+            all: all.collect(),
+            details,
+            labels,
+            hosts,
+            host_patterns,
+            undecided: file.undecided_hosts,
+        })
     }
 
     /// Who serves the model `name` of `developer` at `origin`.
@@ -122,7 +132,7 @@ impl Providers {
         match (self.place(origin.address), label) {
             (Place::Known(place), _) => self.at(place, name, developer),
             (Place::Private, None | Some(Labelled::Schema)) => nobody(Hosting::SelfHosted),
-            (Place::Private, Some(Labelled::Provider(place))) => self.at_private(place),
+            (Place::Private, Some(Labelled::Provider(place))) => self.at_private(place, name, developer),
             (Place::Public | Place::None, None | Some(Labelled::Schema)) => nobody(Hosting::Unknown),
             (Place::Public, Some(Labelled::Provider(place))) if self.details[usize::from(place)].schema => {
                 nobody(Hosting::Unknown)
@@ -173,16 +183,15 @@ impl Providers {
     }
 
     /// Labelled as the provider at `place`, but reached at a private address.
-    fn at_private(&self, place: u16) -> Hosted {
+    fn at_private(&self, place: u16, name: &str, developer: Option<u16>) -> Hosted {
         let provider = &self.all[usize::from(place)];
         if self.details[usize::from(place)].schema {
             return Hosted { hosting: Hosting::SelfHosted, provider: ProviderId::UNLISTED };
         }
-        let hosting = match provider.hosting {
-            kept @ (Hosting::SelfHosted | Hosting::Marketplace) => kept,
-            _ => Hosting::Unknown,
-        };
-        Hosted { hosting, provider: provider.id }
+        match provider.hosting {
+            Hosting::SelfHosted | Hosting::Marketplace => self.at(place, name, developer),
+            _ => Hosted { hosting: Hosting::Unknown, provider: provider.id },
+        }
     }
 
     fn label(&self, label: &str) -> Option<Labelled> {

@@ -51,7 +51,13 @@ impl Lexicon {
     /// An empty lexicon: the outside word and the root.
     pub(crate) fn new() -> Lexicon {
         let outside = Word { start: 0, length: 0, flags: 0 };
-        Lexicon { words: vec![outside], word_slots: vec![0; 2], edge_slots: vec![0; 2], nodes: 1, ..Lexicon::default() }
+        Lexicon {
+            words: vec![outside],
+            word_slots: vec![0; 2],
+            edge_slots: vec![0; 2],
+            nodes: 1,
+            ..Lexicon::default()
+        }
     }
 
     /// The symbol of `word`, or `OUTSIDE`.
@@ -177,7 +183,8 @@ impl Lexicon {
 
 /// FNV-1a, folded: words are short, and the table is fixed, so nobody can choose its collisions.
 fn hash_word(word: &[u8]) -> u32 {
-    let hash = word.iter().fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        word.iter().fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash ^ (hash >> 15)
 }
 

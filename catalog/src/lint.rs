@@ -1,40 +1,46 @@
-//! Findings on the data that do not stop the register from building.
+//! Findings on the data that do not stop the register from building. `build.rs` refuses what would be ambiguous: numbers
+//! given twice, equal patterns, unknown fields.
 
 use std::collections::BTreeSet;
 
-use crate::Catalogue;
+use crate::data::FamiliesFile;
+use crate::{Catalogue, Period, build, embedded};
 
-/// A finding on the register's data.
+/// A finding on the register's data, with the name of the model it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Nothing says where the facts about this model come from.
+    /// Nothing says where the facts come from.
     NoSource(String),
     /// Two models have one name.
     SameName(String),
-    /// A model's periods hold the same openness twice in a row, or start on one day.
+    /// Two periods that follow each other say the same, or start on one day.
     IdlePeriod(String),
-    /// A model with weights has no licence.
+    /// Weights without a licence.
     NoLicence(String),
-    /// No row of the labelled names reaches the family.
-    NeverSeen(String),
+    /// A name spelt as this pattern does not lead to the model: another pattern or a guard takes it.
+    Unreachable {
+        /// The model.
+        model: String,
+        /// The pattern.
+        pattern: String,
+    },
 }
 
 impl Catalogue {
-    /// Findings on the data. `names` are labelled names; families that none of them reaches are reported, unless
-    /// `names` is empty.
-    pub fn lint<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<Problem> {
+    /// Findings on the data.
+    pub fn lint(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut seen_names = BTreeSet::new();
+        let mut names = BTreeSet::new();
         for model in self.models() {
             let name = &model.name;
             if model.sources.iter().all(|source| source.trim().is_empty()) {
                 problems.push(Problem::NoSource(name.clone()));
             }
-            if !seen_names.insert(name) {
+            if !names.insert(name) {
                 problems.push(Problem::SameName(name.clone()));
             }
-            let idle = |pair: &[crate::Period]| pair[0].openness == pair[1].openness || pair[0].from == pair[1].from;
+            let idle = |pair: &[Period]| pair[0].openness == pair[1].openness || pair[0].from == pair[1].from;
             if model.periods.windows(2).any(idle) {
                 problems.push(Problem::IdlePeriod(name.clone()));
             }
@@ -42,11 +48,31 @@ impl Catalogue {
                 problems.push(Problem::NoLicence(name.clone()));
             }
         }
-        let reached: BTreeSet<&str> = names.into_iter().map(|name| self.matcher.look_up(name).family).collect();
-        if !reached.is_empty() {
-            let unseen = self.families().filter(|family| !family.is_empty() && !reached.contains(family));
-            problems.extend(unseen.map(|family| Problem::NeverSeen(family.to_owned())));
+        for (file, text) in embedded::FAMILIES {
+            // The files have built this register, so they parse.
+            if let Ok(parsed) = build::parse(file, text) {
+                self.unreachable(&parsed, &mut problems);
+            }
         }
         problems
     }
+
+    fn unreachable(&self, file: &FamiliesFile, problems: &mut Vec<Problem>) {
+        for model in file.family.iter().flat_map(|family| &family.model) {
+            for reading in model.patterns.iter().flat_map(|pattern| build::readings(pattern)) {
+                let found = self.matcher.look_up(&spelt(&reading)).model;
+                if found.is_none_or(|place| self.models[usize::from(place)].id.0 != model.id) {
+                    problems
+                        .push(Problem::Unreachable { model: model.name.clone(), pattern: reading.join(" ") });
+                }
+            }
+        }
+    }
+}
+
+/// A name that a pattern describes.
+fn spelt(pattern: &[&str]) -> String {
+    let words = pattern.iter().filter(|word| !matches!(**word, "*" | "$" | "!"));
+    let words: Vec<&str> = words.map(|word| if *word == "#b" { "88b" } else { word }).collect();
+    words.join("-")
 }

@@ -4,8 +4,9 @@
 //! 1. The envelope: not a name, a private resource, a fine-tune (`envelope.rs`).
 //! 2. The last path segment, alone and together with the one before it (`deepseek/r1`), then up to three segments before
 //!    it (`llama-3-8b/snapshots/4f1c...`). A match starts at the first token, after at most `MAX_HOST_WORDS` words of hosts.
-//! 3. A base inside the last segment (`shisa-v2-llama3.3-70b`): open families only, and only with a version.
-//! 4. An organisation that publishes weights only.
+//! 3. A base inside the last segment (`olafangensan-glm-4.7-flash-heretic`): open families only, and only with a version.
+//! 4. A brand whose model no rule names: the family is known, its openness is not.
+//! 5. An organisation that publishes weights only.
 //!
 //! Of several matches the heaviest wins. Guards (`guard.rs`) throw out ordinary words that look like brands.
 //! Guarantees: pure, no allocation, time linear in the name: every start walks at most the trie's depth.
@@ -29,6 +30,8 @@ pub(crate) struct Token {
     pub(crate) symbol: Symbol,
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
+    /// At most two letters long (`7b`).
+    pub(crate) short: bool,
 }
 
 /// A condition on the tokens after a rule's prefix.
@@ -138,14 +141,18 @@ impl Matcher {
             let Some((tokens, boundary)) = self.tokens(envelope.segment(number + 1), segment) else {
                 return Verdict::nothing(Reason::Unmatched);
             };
-            let found = self.leading(&tokens, boundary).filter(|found| number == 0 || found.rule.versioned && !found.rule.weak);
-            if let Some(found) = found {
-                return self.verdict(found, &tokens, envelope.fine_tune || number > 0);
-            }
-            if number == 0
-                && let Some(found) = self.base_inside(&tokens, boundary)
-            {
-                return self.verdict(found, &tokens, true);
+            let found = self
+                .leading(&tokens, boundary)
+                .filter(|found| number == 0 || found.rule.versioned && !found.rule.weak);
+            let inside = match found {
+                Some(Match { rule: Rule { model: Some(_), .. }, .. }) => None,
+                _ if number == 0 => self.base_inside(&tokens, boundary),
+                _ => None,
+            };
+            match (inside, found) {
+                (Some(inside), _) => return self.verdict(inside, &tokens, true),
+                (None, Some(found)) => return self.verdict(found, &tokens, envelope.fine_tune || number > 0),
+                (None, None) => {}
             }
         }
         self.organisation(&envelope).unwrap_or_else(|| Verdict::nothing(guard::silence(&envelope)))
@@ -169,7 +176,10 @@ impl Matcher {
     /// A versioned open base further inside the segment.
     fn base_inside<'a>(&'a self, tokens: &Tokens, boundary: usize) -> Option<Match<'a>> {
         let all = tokens.all();
-        if !all[boundary.min(all.len())..].iter().any(|token| token.kind == Kind::Size || token.flags & flag::DERIVED != 0) {
+        if !all[boundary.min(all.len())..]
+            .iter()
+            .any(|token| token.kind == Kind::Size || token.flags & flag::DERIVED != 0)
+        {
             return None;
         }
         (boundary + 1..tokens.count).find_map(|start| {
@@ -212,7 +222,9 @@ impl Matcher {
         let reason = match rule.model {
             None => Reason::Unmatched,
             Some(_) if rule.alias => Reason::Alias,
-            Some(_) if derived || rest.iter().any(|token| token.flags & flag::DERIVED != 0) => Reason::Derived,
+            Some(_) if derived || rest.iter().any(|token| token.flags & flag::DERIVED != 0) => {
+                Reason::Derived
+            }
             Some(_) => Reason::Matched,
         };
         Verdict {
@@ -242,7 +254,7 @@ impl Matcher {
 
     /// Tokens of `before` and `segment`, and where the second begins; `None` if they are too many.
     fn tokens(&self, before: Option<&[u8]>, segment: &[u8]) -> Option<(Tokens, usize)> {
-        let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0 };
+        let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0, short: false };
         let mut tokens = Tokens { tokens: [nothing; MAX_TOKENS], count: 0, overflow: false };
         if let Some(before) = before {
             tokens.add(self, before);
@@ -264,7 +276,11 @@ impl Matcher {
             + self.rules.iter().map(|rule| rule.conditions.capacity() * size_of::<Condition>()).sum::<usize>()
             + self.rules_at.capacity() * size_of::<(u16, u16)>()
             + self.families.capacity() * size_of::<Family>()
-            + self.organisations.iter().map(|known| size_of::<Organisation>() + known.name.capacity()).sum::<usize>()
+            + self
+                .organisations
+                .iter()
+                .map(|known| size_of::<Organisation>() + known.name.capacity())
+                .sum::<usize>()
     }
 }
 
@@ -278,7 +294,8 @@ impl Tokens {
         debug_assert!(text.len() <= MAX_NAME);
         tokenise(text, |piece| {
             let symbol = matcher.lexicon.symbol(&text[piece.start..piece.end]);
-            let token = Token { symbol, kind: piece.kind, flags: matcher.lexicon.flags(symbol) };
+            let short = piece.end - piece.start <= 2;
+            let token = Token { symbol, kind: piece.kind, flags: matcher.lexicon.flags(symbol), short };
             match self.tokens.get_mut(self.count) {
                 Some(place) => {
                     *place = token;

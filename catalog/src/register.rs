@@ -112,11 +112,16 @@ impl Catalogue {
             }
             Verdict { model: None, .. } => (ModelId::UNLISTED, verdict.openness),
         };
+        // Closed weights run nowhere but at their maker's and its partners': a private address is another gateway then.
+        let hosting = match (openness, host.hosting) {
+            (Openness::Closed, Hosting::SelfHosted) => Hosting::Unknown,
+            (_, hosting) => hosting,
+        };
         Classification {
             model,
             family: verdict.family,
             openness,
-            hosting: host.hosting,
+            hosting,
             provider: host.provider,
             reason: verdict.reason,
         }
@@ -157,5 +162,16 @@ impl Verdict {
     /// A verdict that names nothing.
     pub(crate) const fn nothing(reason: Reason) -> Verdict {
         Verdict { model: None, family: "", developer: None, openness: Openness::Unknown, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_register_builds() {
+        let built = build::catalogue();
+        assert!(built.is_ok(), "{:?}", built.err());
     }
 }

@@ -1,0 +1,35 @@
+//! Nanoseconds per name over the labelled names: `cargo bench -p weighbridge-catalog`.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use weighbridge_catalog::{Catalogue, Day, Origin};
+
+fn classify(criterion: &mut Criterion) {
+    // Columns `provider` and `name` hold no quotes in this file.
+    let text = include_str!("../tests/fixtures/dev.csv");
+    let pairs: Vec<(&str, &str)> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split(',');
+            Some((fields.next()?, fields.next()?))
+        })
+        .collect();
+    let catalogue = Catalogue::embedded();
+    println!("tables: {} bytes", catalogue.table_bytes());
+    let mut group = criterion.benchmark_group("classify");
+    group.throughput(Throughput::Elements(pairs.len() as u64));
+    for (label, address) in [("label", ""), ("label_and_address", "https://api.openai.com/v1")] {
+        group.bench_function(label, |bencher| {
+            bencher.iter(|| {
+                for &(provider, name) in &pairs {
+                    black_box(catalogue.classify(name, Origin { provider, address }, Day(20_735)));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, classify);
+criterion_main!(benches);
