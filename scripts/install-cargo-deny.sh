@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 version=0.20.2
 folder=$tools/cargo
-need cargo cargo
+command -v cargo >/dev/null 2>&1 || fail "'cargo' is missing; install Rust with rustup"
 if installed "$folder" "cargo-deny $version" bin/cargo-deny; then
     say "cargo-deny $version is in .tools/cargo"
     exit

@@ -59,8 +59,10 @@ impl ClickHouse {
 
     /// Ends it in order; panics unless its status is 0.
     pub async fn stop(self) {
+        let log = self.process.log();
         let status = self.process.terminate(STOP_LIMIT).await;
-        assert!(status.success(), "ClickHouse ended with {status}");
+        let output = std::fs::read_to_string(log).unwrap_or_default();
+        assert!(status.success(), "ClickHouse ended with {status}:\n{output}");
     }
 }
 

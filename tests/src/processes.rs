@@ -99,6 +99,11 @@ impl Process {
         self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
     }
 
+    /// The file with its output.
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Everything it has printed.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

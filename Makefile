@@ -1,0 +1,44 @@
+# Everything a developer and CI run. `make help` lists the targets.
+# Pinned tools go to .tools in this folder (about 1.6 GB), Rust's output to target; nothing else is touched, except
+# that root on Debian gets missing system packages installed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo build lint test demo bench clean-tools
+
+export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM and cargo-deny into .tools; does nothing when they are there
+	scripts/check-tools.sh
+	scripts/install-clickhouse.sh
+	scripts/install-kafka.sh
+	scripts/install-litellm.sh
+	scripts/install-cargo-deny.sh
+
+setup-demo: ## Installs what `make demo` needs: ClickHouse
+	scripts/install-clickhouse.sh
+
+build: ## Builds the release binaries that the tests start
+	cargo build --release --locked -p weighbridge-collector -p weighbridge-aggregator -p weighbridge
+
+lint: ## Formatting, clippy with warnings as errors, licences and sources of dependencies
+	scripts/install-cargo-deny.sh
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --locked check licenses bans sources
+
+test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and LiteLLM
+	cargo test --workspace --locked
+
+demo: setup-demo ## Runs everything in one process, with made-up traffic
+	cargo run --release --locked -p weighbridge -- demo
+
+bench: ## Runs the benches
+	cargo bench --workspace --locked
+
+clean-tools: ## Removes .tools
+	rm -rf .tools
