@@ -28,8 +28,8 @@ pub const LIBRARY_VARIABLE: &str = "WEIGHBRIDGE_LIBCHDB";
 pub const LIBRARY_IN_CHECKOUT: &str = ".tools/clickhouse/libchdb.so";
 /// Usual time to answer is 0.3 s; a folder with many parts on a busy laptop takes longer.
 const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Usual time to stop is 1 s.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Usual time to stop is 1 s, and 3 s more when clients keep idle connections.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks whether the child answers. There is no event to wait for instead.
 const PING_INTERVAL: Duration = Duration::from_millis(50);
 /// One look.

@@ -20,6 +20,11 @@ const MERGE_THREADS: u32 = 2;
 const SMALL_POOL_THREADS: u32 = 2;
 /// Threads for periodic tasks; with fewer, ClickHouse warns that it pauses some. The default is 512.
 const SCHEDULE_THREADS: u32 = 8;
+/// After this long without a request the server closes a connection. Short, because at its end the server waits
+/// for open connections; clients reckon with 3 s, which is ClickHouse's old default.
+const KEEP_ALIVE_SECONDS: u32 = 3;
+/// How long the server waits at its end for open connections before it gives up on ending in order.
+const SHUTDOWN_WAIT_SECONDS: u32 = 15;
 /// The server's own log, kept twice at most.
 const LOG_BYTES: u64 = 8 << 20;
 
@@ -64,6 +69,8 @@ fn server(data: &Path, users_file: &Path, http_port: u16, tcp_port: Option<u16>)
   <listen_host>127.0.0.1</listen_host>
   <http_port>{http_port}</http_port>
   {tcp_port}
+  <keep_alive_timeout>{KEEP_ALIVE_SECONDS}</keep_alive_timeout>
+  <shutdown_wait_unfinished>{SHUTDOWN_WAIT_SECONDS}</shutdown_wait_unfinished>
   <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
   <default_profile>default</default_profile>
   <default_database>default</default_database>
