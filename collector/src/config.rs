@@ -243,7 +243,11 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks that every value is within its range.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let fail = |field, fix: String| Err(ConfigError::Value { field, fix });
         self.environment()?;
         self.vantage()?;

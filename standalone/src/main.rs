@@ -6,7 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use weighbridge::demo::{DemoArguments, demo};
 use weighbridge::embedded::{clickhouse, libchdb};
+use weighbridge::serve::{ServeArguments, serve};
+use weighbridge_aggregator::config;
+use weighbridge_aggregator::split::{self, SplitArguments};
+use weighbridge_aggregator::store::Store;
 
 #[derive(Parser)]
 #[command(name = "weighbridge", version, about)]
@@ -17,8 +24,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Generate a day of traffic, count it through the whole path, and compare the split with the truth.
+    Demo(DemoArguments),
+    /// Count a gateway of this machine: receivers, counting, ClickHouse, all in one process.
+    Serve(ServeArguments),
+    /// Print the split that `serve` or `demo --serve` has counted.
+    Split(StandaloneSplit),
     /// Run the embedded ClickHouse on 127.0.0.1 until SIGTERM.
     Clickhouse(ClickHouseArguments),
+}
+
+#[derive(clap::Args)]
+struct StandaloneSplit {
+    /// HTTP interface of the ClickHouse that holds the counts.
+    #[arg(long, default_value = "http://127.0.0.1:8123")]
+    clickhouse: String,
+    #[command(flatten)]
+    split: SplitArguments,
 }
 
 #[derive(clap::Args)]
@@ -42,6 +64,9 @@ struct ClickHouseArguments {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => until_signal(|shutdown| demo(arguments, shutdown)),
+        Command::Serve(arguments) => until_signal(|shutdown| serve(arguments, shutdown)),
+        Command::Split(arguments) => until_signal(|_| print_split(arguments)),
         Command::Clickhouse(arguments) => run_clickhouse(arguments),
     };
     match outcome {
@@ -51,6 +76,43 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs `act`, which is told to stop by SIGTERM or Ctrl-C.
+fn until_signal<F>(act: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIGHBRIDGE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let on_signal = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            on_signal.cancel();
+        });
+        act(shutdown).await
+    });
+    // Everything was drained or has failed; librdkafka's own threads are not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn print_split(arguments: StandaloneSplit) -> anyhow::Result<()> {
+    let store =
+        Store::new(&config::ClickHouse { url: arguments.clickhouse, ..config::ClickHouse::default() });
+    let now_s = weighbridge_aggregator::clock::Clock::default().unix_s();
+    let answer = split::query(&store, &arguments.split.query(now_s)?).await?;
+    print!("{}", split::render(&answer, arguments.split.format));
+    Ok(())
 }
 
 // Single-threaded up to here, as `libchdb::serve` needs: a runtime belongs inside the other subcommands.

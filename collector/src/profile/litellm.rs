@@ -86,8 +86,11 @@ pub(super) fn span(span: &Span<'_>, mapper: &mut Mapper) -> Result<Observation, 
     };
     let classification =
         if reached_model { mapper.classifier.classify(served, origin) } else { Classifier::unserved() };
-    let alias =
-        if exporter == Exporter::V2 { attributes.text(Role::RequestModel) } else { attributes.text(Role::ModelGroup) };
+    let alias = if exporter == Exporter::V2 {
+        attributes.text(Role::RequestModel)
+    } else {
+        attributes.text(Role::ModelGroup)
+    };
     Ok(Observation {
         // V2 leaves the flag out when the answer was not streamed.
         key: cell_key(&classification, operation, streaming(flag, Streaming::No), outcome),
