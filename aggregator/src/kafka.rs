@@ -84,8 +84,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // All of them are retried by librdkafka; a fatal one is met again where it is used.
-        warn!(%error, "Kafka: {reason}");
+        // Twenty a second while no broker answers, and the same as in the log above, which is limited. All of them are retried
+        // by librdkafka; a fatal one is met again where it is used.
+        debug!(%error, "Kafka: {reason}");
     }
 }
 

@@ -58,12 +58,16 @@ enum Migrate {
 
 fn main() {
     let arguments = Arguments::parse();
-    let result = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")
-        .and_then(|runtime| runtime.block_on(run(arguments)));
-    // Never by returning: dropping librdkafka's clients can hang. What they held is unacknowledged or uncommitted.
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            eprintln!("weighbridge-aggregator: no runtime: {failure}");
+            exit(1)
+        }
+    };
+    let result = runtime.block_on(run(arguments));
+    // Never by returning: dropping librdkafka's clients can hang, dropping the runtime waits for calls into them. What they
+    // held is unacknowledged or uncommitted.
     match result {
         Ok(()) => exit(0),
         Err(failure) => {
