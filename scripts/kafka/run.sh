@@ -17,7 +17,8 @@ sed -e "s|@DATA@|$data/log|" -e "s|@PORT@|$port|" -e "s|@CONTROLLER_PORT@|$contr
 java=(java -Xms64m -Xmx512m -XX:+UseSerialGC
     "-Dlog4j2.configurationFile=$root/scripts/kafka/log4j2.properties" -cp "$libs/*")
 if [ ! -e "$data/log/meta.properties" ]; then
-    cluster=$("${java[@]}" kafka.tools.StorageTool random-uuid)
+    # 16 random bytes in URL-safe base64, which may not begin with a hyphen. StorageTool makes one too, in a second.
+    cluster=K$(head -c 64 /dev/urandom | base64 --wrap=0 | tr -d '+/=' | cut -c1-20)A
     "${java[@]}" kafka.tools.StorageTool format --cluster-id "$cluster" --config "$properties"
 fi
 say "Kafka on 127.0.0.1:$port, data in $data"

@@ -1,14 +1,17 @@
 //! The real servers start, keep what they acknowledged over `kill -9`, and stop.
 #![allow(missing_docs)]
 
+use std::process::Command;
 use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 use weighbridge_tests::clickhouse::ClickHouse;
 use weighbridge_tests::kafka::Kafka;
+use weighbridge_tests::processes::{Process, free_port, release_binary, tool};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,6 +34,25 @@ async fn clickhouse_keeps_rows_over_kill_and_over_stop() {
     let server = ClickHouse::start_on(folder.path(), port).await;
     assert_eq!(server.query("SELECT count(), sum(n) FROM kept").await, "3001\t4501500");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn clickhouse_dies_with_the_process_that_started_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut parent = Command::new("sh");
+    // The shell is the parent; the last command keeps it from handing its process over to the server.
+    parent.args(["-c", "\"$0\" clickhouse --library \"$1\" --data \"$2\" --http-port $3 --parent $$; true"]);
+    parent.arg(release_binary("weighbridge")).arg(tool("clickhouse/libchdb.so"));
+    parent.arg(folder.path().join("clickhouse")).arg(port.to_string());
+    let mut parent = Process::start("parent", &parent, folder.path());
+    parent.wait_for_http(&format!("http://127.0.0.1:{port}/ping"), LIMIT).await;
+    parent.kill().await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        assert!(Instant::now() < deadline, "ClickHouse outlived its parent");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
