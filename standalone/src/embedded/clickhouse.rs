@@ -231,3 +231,35 @@ async fn ping(port: u16) -> std::io::Result<bool> {
     stream.take(4096).read_to_end(&mut answer).await?;
     Ok(answer.starts_with(b"HTTP/1.") && answer.ends_with(b"Ok.\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(folder: &Path, http_port: u16) -> Config {
+        let library = folder.join("libchdb.so");
+        std::fs::write(&library, "").unwrap();
+        Config {
+            library: Some(library),
+            launcher: Some(PathBuf::from("false")),
+            ..Config::new(folder.join("data"), http_port)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_refused_before_anything_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = EmbeddedClickHouse::start(config(folder.path(), port)).await.unwrap_err();
+        assert_eq!(error.code(), "clickhouse_port_in_use");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_is_noticed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        // Port 1 is nobody's.
+        let error = EmbeddedClickHouse::start(config(folder.path(), 1)).await.unwrap_err();
+        assert_eq!(error.code(), "clickhouse_ended_early");
+    }
+}
