@@ -58,10 +58,12 @@ fn exporter(span: &Span<'_>) -> Result<Exporter, Skip> {
 }
 
 pub(super) fn span(span: &Span<'_>, mapper: &mut Mapper) -> Result<Observation, Discard> {
-    let exporter = exporter(span)?;
-    if let Some(fault) = span.fault {
-        return Err(fault.into());
-    }
+    let exporter = match (exporter(span), span.fault) {
+        (Err(Skip::Scope), _) => return Err(Skip::Scope.into()),
+        // A fault may be what hides that it is a call.
+        (_, Some(fault)) => return Err(fault.into()),
+        (exporter, None) => exporter?,
+    };
     let attributes = &span.attributes;
     let operation = observation::operation(attributes.text(Role::Operation)).ok_or(Skip::Operation)?;
     let error_class = attributes.text(Role::ErrorType);

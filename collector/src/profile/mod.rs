@@ -189,8 +189,13 @@ impl Mapper {
         let requests = if outcome == Outcome::Ok { 1 } else { failed_requests };
         let (class, unit) = match rule.3 {
             MetricValue::Count => {
-                let class =
-                    if operation == Operation::Embeddings { PointClass::EmbeddingsRequests } else { rule.1 };
+                let class = match operation {
+                    // An exporter that tells attempts may have a metric of successes beside one of all: its failures
+                    // have no synonym then.
+                    _ if outcome != Outcome::Ok && failed_requests == 0 => PointClass::FailedAttempts,
+                    Operation::Embeddings => PointClass::EmbeddingsRequests,
+                    _ => rule.1,
+                };
                 (class, Counts { requests, attempts: 1, ..Counts::default() })
             }
             MetricValue::InputTokens => (rule.1, Counts { input_tokens: 1, ..Counts::default() }),

@@ -125,14 +125,16 @@ fn read_points<'a>(
     each: &mut impl FnMut(&Point<'a>),
 ) -> Payload<()> {
     let kind = if data_field == 7 { PointKind::Counter } else { PointKind::Histogram };
-    let (mut temporality, mut fault, mut monotonic) = (Temporality::Cumulative, None, false);
+    // Unspecified, which is how protobuf leaves it out, is not a temporality.
+    let (mut temporality, mut fault, mut monotonic) =
+        (Temporality::Cumulative, Some(Refusal::UnknownEnum), false);
     let mut fields = Fields::of(data);
     while let Some((field, value)) = fields.next()? {
         match field {
             2 => match value.number()? {
-                1 => temporality = Temporality::Delta,
-                2 => temporality = Temporality::Cumulative,
-                _ => fault = Some(Refusal::UnknownEnum),
+                1 => (temporality, fault) = (Temporality::Delta, None),
+                2 => (temporality, fault) = (Temporality::Cumulative, None),
+                _ => {}
             },
             3 => monotonic = value.number()? != 0,
             _ => {}
