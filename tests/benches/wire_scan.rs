@@ -36,7 +36,9 @@ fn wire_scan(criterion: &mut Criterion) {
         bencher.iter(|| {
             first += SPANS as u64;
             let bytes = batch.renew(first);
-            intake.take(Signal::Traces, Encoding::Protobuf, black_box(bytes), Now::Replay(first)).expect("counts")
+            intake
+                .take(Signal::Traces, Encoding::Protobuf, black_box(bytes), Now::Replay(first))
+                .expect("counts")
         });
         assert_eq!(intake.counter().totals().requests, first, "every span was counted once");
     });

@@ -3,7 +3,6 @@
 //! `cargo run -p weighbridge-tests --example capture_litellm -- MODE FOLDER [EACH TOTAL]` with MODE one of
 //! `traces-v1`, `traces-v2`, `metrics-v2`, `webhook`, optionally with `-gzip`. FOLDER receives each body as it
 //! came over the wire, its headers, and `truth.json`: what the client sent and the provider saw.
-#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,8 +5,6 @@
 //! test that started it; every wait has a limit; a service that is missing fails the test with the command that
 //! installs it.
 //! Does not guarantee: that two tests may share a server. Each test starts its own.
-// A harness fails by panicking with a clear message.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod canary;
 pub mod capture;
@@ -16,5 +14,5 @@ pub mod kafka;
 pub mod litellm;
 pub mod processes;
 pub mod scenario;
-pub mod upstream;
 pub mod telemetry;
+pub mod upstream;

@@ -36,7 +36,9 @@ fn arguments() -> Result<Arguments, String> {
             "--requests" => parsed.requests = number().ok_or("--requests takes a number above 0")?,
             "--connections" => parsed.connections = number().ok_or("--connections takes a number above 0")?,
             "--gzip" => parsed.gzip = true,
-            other => return Err(format!("{other} is unknown; use --spans, --requests, --connections, --gzip")),
+            other => {
+                return Err(format!("{other} is unknown; use --spans, --requests, --connections, --gzip"));
+            }
         }
     }
     Ok(parsed)
@@ -100,7 +102,8 @@ async fn drive(arguments: &Arguments) -> bool {
 
     let page = reqwest::get(format!("{base}/metrics")).await.expect("metrics").text().await.expect("metrics");
     let metric = |name: &str| -> u64 {
-        let line = page.lines().find(|line| line.starts_with(&format!("weighbridge_collector_{name}_total ")));
+        let line =
+            page.lines().find(|line| line.starts_with(&format!("weighbridge_collector_{name}_total ")));
         line.and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok()).expect("a counter")
     };
     let sent = (per_connection * arguments.connections * arguments.spans) as u64;
@@ -113,8 +116,15 @@ async fn drive(arguments: &Arguments) -> bool {
         if arguments.gzip { ", gzip" } else { ", plain" },
         sent as f64 / cpu / 1e6
     );
-    println!("resident memory: {:.1} MiB idle, {:.1} MiB peak", idle_kib as f64 / 1024.0, peak_kib as f64 / 1024.0);
-    println!("totals: sent {expected:?}, counted {counted:?}: {}", if counted == expected { "equal" } else { "DIFFERENT" });
+    println!(
+        "resident memory: {:.1} MiB idle, {:.1} MiB peak",
+        idle_kib as f64 / 1024.0,
+        peak_kib as f64 / 1024.0
+    );
+    println!(
+        "totals: sent {expected:?}, counted {counted:?}: {}",
+        if counted == expected { "equal" } else { "DIFFERENT" }
+    );
     collector.terminate(LIMIT).await;
     counted == expected
 }
@@ -132,7 +142,11 @@ async fn send(port: u16, arguments: &Arguments, first: u64, requests: usize) {
         let bytes = Bytes::copy_from_slice(batch.renew(first + (request * arguments.spans) as u64));
         client.ready().await.expect("the receiver is ready");
         let answer = client
-            .unary(tonic::Request::new(bytes), http::uri::PathAndQuery::from_static(path), RawCodec::<Bytes, Bytes>::default())
+            .unary(
+                tonic::Request::new(bytes),
+                http::uri::PathAndQuery::from_static(path),
+                RawCodec::<Bytes, Bytes>::default(),
+            )
             .await
             .expect("the receiver answers");
         assert!(answer.into_inner().is_empty(), "no span was refused");
