@@ -16,5 +16,5 @@ fi
 say "installing Kafka $version into .tools/kafka"
 mkdir -p "$folder"
 rm -rf "$folder/.installed" "$folder/libs"
-mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies -DoutputDirectory="$folder/libs"
+mvn --quiet --batch-mode -Dstyle.color=never --file "$pom" dependency:copy-dependencies -DoutputDirectory="$folder/libs"
 stamp "$folder" "$wanted"

@@ -40,8 +40,10 @@ pub enum Mode {
     TracesV2(Transport, String),
     /// Spans and metrics of the second integration. Metrics leave every 5 s, which LiteLLM lets nobody change.
     MetricsV2(Transport, String),
-    /// The `generic_api` webhook: JSON arrays of events.
+    /// The `generic_api` webhook: JSON arrays of events. LiteLLM loses events that come while it posts.
     Webhook(String),
+    /// The same, posted once, when this many events are there: nothing is lost.
+    WebhookAtOnce(String, usize),
 }
 
 /// A running proxy.
@@ -113,6 +115,11 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
             command.env("GENERIC_LOGGER_ENDPOINT", endpoint);
             return command;
         }
+        Mode::WebhookAtOnce(endpoint, events) => {
+            command.env("GENERIC_LOGGER_ENDPOINT", endpoint);
+            command.env("DEFAULT_BATCH_SIZE", events.to_string()).env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
+            return command;
+        }
     };
     let protocol = if *transport == Transport::Grpc { "otlp_grpc" } else { "otlp_http" };
     command.env("OTEL_EXPORTER", protocol).env("OTEL_ENDPOINT", endpoint);
@@ -123,7 +130,7 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
 }
 
 fn configuration(upstream: &str, mode: &Mode) -> String {
-    let callback = if matches!(mode, Mode::Webhook(_)) { "generic_api" } else { "otel" };
+    let callback = if matches!(mode, Mode::Webhook(_) | Mode::WebhookAtOnce(..)) { "generic_api" } else { "otel" };
     let mut text = "model_list:\n".to_owned();
     for deployment in &DEPLOYMENTS {
         text.push_str(&entry(deployment, upstream));
