@@ -34,8 +34,8 @@ lint: ## Formatting, clippy with warnings as errors, licences and sources of dep
 test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and LiteLLM
 	cargo test --workspace --locked
 
-demo: setup-demo ## Runs everything in one process, with made-up traffic
-	cargo run --release --locked -p weighbridge -- demo
+demo: setup-demo ## Runs everything in one process, with made-up traffic; ARGS=--serve keeps it up
+	cargo run --release --locked -p weighbridge -- demo $(ARGS)
 
 bench: ## Runs the benches
 	cargo bench --workspace --locked

@@ -309,7 +309,7 @@ impl Config {
         endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http")).ok_or_else(|| {
             ConfigError::Value {
                 field: "uplink.endpoint",
-                fix: "write a URL such as http://weighbridge-ingest:4500".to_owned(),
+                fix: "write a URL such as http://weighbridge-ingest:4750".to_owned(),
             }
         })
     }
@@ -384,6 +384,19 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
         assert!(error.to_string().contains("environment: write one of production"), "{error}");
         let two = MINIMAL.replace("traces}", "traces}, webhook: {profile: litellm}");
         assert!(parse(&two).is_err(), "two sources of one gateway");
+    }
+
+    #[test]
+    fn the_sample_is_valid_and_shows_the_defaults() {
+        let sample = parse(include_str!("../../deploy/config/collector.yaml")).unwrap();
+        let minimal = parse(MINIMAL).unwrap();
+        assert_eq!(sample.window_s, minimal.window_s);
+        assert_eq!(sample.vantage, minimal.vantage);
+        assert_eq!(sample.receiver.max_body_bytes, minimal.receiver.max_body_bytes);
+        assert_eq!(sample.spool.max_bytes, minimal.spool.max_bytes);
+        assert_eq!(sample.admin.listen, minimal.admin.listen);
+        assert_eq!(sample.uplink.drain_timeout_s, minimal.uplink.drain_timeout_s);
+        assert_eq!(format!("{:?}", sample.source), format!("{:?}", minimal.source));
     }
 
     #[test]

@@ -56,16 +56,25 @@ fn windows_follow_the_callers_clock_and_lose_nothing_when_it_steps() {
     let mut edge = edge(&spool);
     let (day, hour) = (24 * 60 * MINUTE_MS, 60 * MINUTE_MS);
     // On time, within the window, late by some windows, a day ahead, back again.
-    let clock = [NOON_MS + 59_999, NOON_MS + MINUTE_MS, NOON_MS + MINUTE_MS + 1, NOON_MS + hour, NOON_MS + day, NOON_MS + 5];
+    let clock = [
+        NOON_MS + 59_999,
+        NOON_MS + MINUTE_MS,
+        NOON_MS + MINUTE_MS + 1,
+        NOON_MS + hour,
+        NOON_MS + day,
+        NOON_MS + 5,
+    ];
     let mut reports = Vec::new();
     for (id, now_ms) in clock.into_iter().enumerate() {
         count(&mut edge, id as u8 + 1, now_ms);
         reports.extend(edge.tick(now_ms).map(|sealed| checked(&sealed)));
     }
     reports.push(checked(&edge.finish()));
-    let starts: Vec<_> = reports.iter().map(|report| (report.window_start.0 * 1_000) as i64 - NOON_MS as i64).collect();
+    let starts: Vec<_> =
+        reports.iter().map(|report| (report.window_start.0 * 1_000) as i64 - NOON_MS as i64).collect();
     assert_eq!(starts, [0, MINUTE_MS as i64, hour as i64, day as i64, 0]);
-    let requests: Vec<u64> = reports.iter().map(|r| r.cells.iter().map(|cell| cell.counts.requests).sum()).collect();
+    let requests: Vec<u64> =
+        reports.iter().map(|r| r.cells.iter().map(|cell| cell.counts.requests).sum()).collect();
     assert_eq!(requests, [2, 2, 1, 1, 0]);
     for (place, report) in reports.iter().enumerate() {
         assert_eq!(report.identity.sequence.0, place as u64);
@@ -126,7 +135,10 @@ struct FakeIngest {
 impl Uplink for FakeIngest {
     type DeliverStream = Pin<Box<dyn Stream<Item = Result<Receipt, Status>> + Send>>;
 
-    async fn deliver(&self, request: Request<Streaming<Bytes>>) -> Result<Response<Self::DeliverStream>, Status> {
+    async fn deliver(
+        &self,
+        request: Request<Streaming<Bytes>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
         let ingest = self.clone();
         let receipts = request.into_inner().map(move |bytes| {
             let bytes = bytes?;
@@ -180,7 +192,9 @@ fn start_uplink(outbox: &Outbox, address: SocketAddr) -> (Arc<UplinkStats>, Canc
 }
 
 async fn within<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what} did not come"))
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
 #[tokio::test]

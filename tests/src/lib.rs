@@ -9,10 +9,12 @@
 pub mod canary;
 pub mod capture;
 pub mod clickhouse;
+pub mod collector;
 pub mod driver;
 pub mod kafka;
 pub mod litellm;
 pub mod processes;
 pub mod scenario;
 pub mod telemetry;
+pub mod truth;
 pub mod upstream;

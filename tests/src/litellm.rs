@@ -117,7 +117,9 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
         }
         Mode::WebhookAtOnce(endpoint, events) => {
             command.env("GENERIC_LOGGER_ENDPOINT", endpoint);
-            command.env("DEFAULT_BATCH_SIZE", events.to_string()).env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
+            command
+                .env("DEFAULT_BATCH_SIZE", events.to_string())
+                .env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
             return command;
         }
     };
@@ -130,7 +132,8 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
 }
 
 fn configuration(upstream: &str, mode: &Mode) -> String {
-    let callback = if matches!(mode, Mode::Webhook(_) | Mode::WebhookAtOnce(..)) { "generic_api" } else { "otel" };
+    let callback =
+        if matches!(mode, Mode::Webhook(_) | Mode::WebhookAtOnce(..)) { "generic_api" } else { "otel" };
     let mut text = "model_list:\n".to_owned();
     for deployment in &DEPLOYMENTS {
         text.push_str(&entry(deployment, upstream));

@@ -46,7 +46,7 @@ enum Exporter {
 
 fn exporter(span: &Span<'_>) -> Result<Exporter, Skip> {
     match (span.scope, span.name, span.kind) {
-        ("litellm", "litellm_request", _) => Ok(Exporter::V1),
+        ("litellm", b"litellm_request", _) => Ok(Exporter::V1),
         ("litellm", _, CLIENT) => Ok(Exporter::V2),
         ("litellm", ..) => Err(Skip::NotInference),
         ("fastapi", ..) if span.attributes.has(Role::CallId) && span.attributes.has(Role::Operation) => {

@@ -166,7 +166,14 @@ impl<'a> Attributes<'a> {
     /// The value of a role.
     #[inline]
     pub fn get(&self, role: Role) -> Scalar<'a> {
-        self.values[role as usize]
+        let index = role as usize;
+        if self.ranks[index] == u8::MAX { Scalar::None } else { self.values[index] }
+    }
+
+    /// Forgets everything. The values themselves are not cleared, which is most of the work of a new one.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.ranks = [u8::MAX; ROLES];
     }
 
     /// The attribute was there and not a missing marker.

@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// The field has another wire type, so the message is not of the expected kind.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(self) -> Result<&'a [u8], WireError> {
         if let Value::Bytes(bytes) = self { Ok(bytes) } else { Err(WireError) }
     }
@@ -36,7 +36,7 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// The field is length-delimited.
-    #[inline]
+    #[inline(always)]
     pub fn number(self) -> Result<u64, WireError> {
         match self {
             Value::Varint(number) | Value::Fixed64(number) => Ok(number),
@@ -47,6 +47,8 @@ impl<'a> Value<'a> {
 }
 
 /// Reads the fields of one message.
+///
+/// Inlined everywhere: a call per field is a fifth of the collector's time otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -54,7 +56,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `message`.
-    #[inline]
+    #[inline(always)]
     pub fn of(message: &'a [u8]) -> Fields<'a> {
         Fields { rest: message }
     }
@@ -63,8 +65,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The message is truncated, a field number is 0, or a wire type is unknown (groups are not accepted).
-    #[inline]
-    pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+    #[inline(always)]
+    pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -86,21 +88,21 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError)?;
         self.rest = rest;
         Ok(*taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, WireError> {
         // Most tags and lengths take one byte.
         if let [byte @ 0..0x80, rest @ ..] = self.rest {
@@ -136,17 +138,17 @@ mod tests {
     fn reads_every_wire_type() {
         let message = [0x08, 0x96, 0x01, 0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0x1a, 2, b'h', b'i', 0x25, 7, 0, 0, 0];
         let mut fields = Fields::of(&message);
-        assert_eq!(fields.next(), Ok(Some((1, Value::Varint(150)))));
-        assert_eq!(fields.next(), Ok(Some((2, Value::Fixed64(1)))));
-        assert_eq!(fields.next(), Ok(Some((3, Value::Bytes(b"hi")))));
-        assert_eq!(fields.next(), Ok(Some((4, Value::Fixed32(7)))));
-        assert_eq!(fields.next(), Ok(None));
+        assert_eq!(fields.next_field(), Ok(Some((1, Value::Varint(150)))));
+        assert_eq!(fields.next_field(), Ok(Some((2, Value::Fixed64(1)))));
+        assert_eq!(fields.next_field(), Ok(Some((3, Value::Bytes(b"hi")))));
+        assert_eq!(fields.next_field(), Ok(Some((4, Value::Fixed32(7)))));
+        assert_eq!(fields.next_field(), Ok(None));
     }
 
     #[test]
     fn refuses_what_is_cut_or_unknown() {
         for message in [&[0x08][..], &[0x1a, 5, 1], &[0x11, 1, 2], &[0x0b], &[0x00, 1], &[0x80; 11]] {
-            assert_eq!(Fields::of(message).next(), Err(WireError), "{message:?}");
+            assert_eq!(Fields::of(message).next_field(), Err(WireError), "{message:?}");
         }
     }
 
@@ -154,7 +156,7 @@ mod tests {
         #[test]
         fn never_panics(message: Vec<u8>) {
             let mut fields = Fields::of(&message);
-            while let Ok(Some(_)) = fields.next() {}
+            while let Ok(Some(_)) = fields.next_field() {}
         }
     }
 }

@@ -219,7 +219,7 @@ pub fn read_spans(payload: &[u8], mut each: impl FnMut(&Span<'_>)) -> Payload<()
                 fault = fault.or(status_fault).or(kind_fault);
                 each(&Span {
                     scope: &scope_spans.scope.name,
-                    name: &span.name,
+                    name: span.name.as_bytes(),
                     kind,
                     span_id: span.span_id.as_bytes(),
                     end_unix_nano: span.end_time_unix_nano.0,

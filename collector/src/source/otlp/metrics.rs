@@ -38,14 +38,14 @@ pub fn read_metrics<'a>(
     mut each: impl FnMut(&Point<'a>),
 ) -> Payload<()> {
     let mut request = Fields::of(payload);
-    while let Some((field, value)) = request.next()? {
+    while let Some((field, value)) = request.next_field()? {
         if field != 1 {
             continue;
         }
         let resource_metrics = value.bytes()?;
         let target = target_of(resource_metrics, hasher)?;
         let mut fields = Fields::of(resource_metrics);
-        while let Some((field, value)) = fields.next()? {
+        while let Some((field, value)) = fields.next_field()? {
             if field == 2 {
                 let context = Context { hasher, target, scope: "", metric: "" };
                 read_scope_metrics(value.bytes()?, context, &wanted, &mut each)?;
@@ -59,12 +59,12 @@ pub fn read_metrics<'a>(
 fn target_of(resource_metrics: &[u8], hasher: &SeriesHasher) -> Payload<u64> {
     let mut target = 0_u64;
     let mut fields = Fields::of(resource_metrics);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         if field != 1 {
             continue;
         }
         let mut resource = Fields::of(value.bytes()?);
-        while let Some((field, value)) = resource.next()? {
+        while let Some((field, value)) = resource.next_field()? {
             if field == 1 {
                 target = target.wrapping_add(hasher.hash_one(value.bytes()?));
             }
@@ -82,7 +82,7 @@ fn read_scope_metrics<'a>(
     // A scope whose name is not UTF-8 is no scope that a profile reads; its points are passed over as such.
     context.scope = scope_name(message)?.unwrap_or("\u{fffd}");
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         if field == 2 {
             read_metric(value.bytes()?, context, wanted, each)?;
         }
@@ -97,20 +97,20 @@ fn read_metric<'a>(
     each: &mut impl FnMut(&Point<'a>),
 ) -> Payload<()> {
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         if field == 1 {
             context.metric = text(value.bytes()?).unwrap_or("");
         }
     }
     let is_wanted = wanted(context.metric);
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             7 | 9 | 10 if is_wanted => read_points(field, value.bytes()?, context, each)?,
             // Not wanted: still has to be a message, so that a damaged payload is refused wherever the damage is.
             7 | 9 | 10 => {
                 let mut data = Fields::of(value.bytes()?);
-                while data.next()?.is_some() {}
+                while data.next_field()?.is_some() {}
             }
             _ => {}
         }
@@ -129,7 +129,7 @@ fn read_points<'a>(
     let (mut temporality, mut fault, mut monotonic) =
         (Temporality::Cumulative, Some(Refusal::UnknownEnum), false);
     let mut fields = Fields::of(data);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             2 => match value.number()? {
                 1 => (temporality, fault) = (Temporality::Delta, None),
@@ -144,7 +144,7 @@ fn read_points<'a>(
         return Ok(());
     }
     let mut fields = Fields::of(data);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         if field == 1 {
             let mut point = read_point(data_field, value.bytes()?, context)?;
             (point.kind, point.temporality) = (kind, temporality);
@@ -179,7 +179,7 @@ fn read_point<'a>(data_field: u32, message: &'a [u8], context: Context<'a, '_>) 
     };
     let mut attributes_hash = 0_u64;
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match (field, value) {
             (field, value) if field == attributes_field => {
                 let attribute = value.bytes()?;

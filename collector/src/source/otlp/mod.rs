@@ -23,8 +23,8 @@ const MAX_KIND: u64 = 5;
 pub struct Span<'a> {
     /// Name of the instrumentation scope.
     pub scope: &'a str,
-    /// Name of the span; only compared with fixed names.
-    pub name: &'a str,
+    /// Name of the span; only compared with fixed names, so it is never decoded.
+    pub name: &'a [u8],
     /// Kind; 3 is CLIENT.
     pub kind: u8,
     /// Span id as it came (8 bytes in protobuf, 16 hex digits in JSON).
@@ -37,6 +37,16 @@ pub struct Span<'a> {
     pub attributes: Attributes<'a>,
     /// A field of this span that is read and is wrong; the span is refused, the others of the payload are not.
     pub fault: Option<Refusal>,
+}
+
+impl Span<'_> {
+    /// Makes room for the next span: an instance is used for all spans of a payload.
+    #[inline]
+    fn clear(&mut self) {
+        (self.name, self.kind, self.span_id, self.end_unix_nano, self.failed) = (b"", 0, b"", 0, false);
+        self.fault = None;
+        self.attributes.clear();
+    }
 }
 
 /// What kind of number a metric point carries.

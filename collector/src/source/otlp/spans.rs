@@ -24,12 +24,12 @@ impl From<WireError> for Refusal {
 /// `Refusal::Malformed` when the payload is not an `ExportTraceServiceRequest`; `each` may have seen spans before.
 pub fn read_spans<'a>(payload: &'a [u8], mut each: impl FnMut(&Span<'a>)) -> Payload<()> {
     let mut request = Fields::of(payload);
-    while let Some((field, value)) = request.next()? {
+    while let Some((field, value)) = request.next_field()? {
         if field != 1 {
             continue;
         }
         let mut resource_spans = Fields::of(value.bytes()?);
-        while let Some((field, value)) = resource_spans.next()? {
+        while let Some((field, value)) = resource_spans.next_field()? {
             if field == 2 {
                 read_scope_spans(value.bytes()?, &mut each)?;
             }
@@ -40,14 +40,13 @@ pub fn read_spans<'a>(payload: &'a [u8], mut each: impl FnMut(&Span<'a>)) -> Pay
 
 fn read_scope_spans<'a>(message: &'a [u8], each: &mut impl FnMut(&Span<'a>)) -> Payload<()> {
     let scope = scope_name(message)?;
+    let mut span = Span { scope: scope.unwrap_or(""), ..Span::default() };
     let mut scope_spans = Fields::of(message);
-    while let Some((field, value)) = scope_spans.next()? {
+    while let Some((field, value)) = scope_spans.next_field()? {
         if field == 2 {
-            let mut span = read_span(value.bytes()?)?;
-            match scope {
-                Ok(scope) => span.scope = scope,
-                Err(fault) => span.fault = Some(fault),
-            }
+            span.clear();
+            span.fault = scope.err();
+            read_span(value.bytes()?, &mut span)?;
             each(&span);
         }
     }
@@ -57,12 +56,12 @@ fn read_scope_spans<'a>(message: &'a [u8], each: &mut impl FnMut(&Span<'a>)) -> 
 /// The scope's name. It may stand after the items it belongs to, so it is looked for first.
 pub(super) fn scope_name(scoped: &[u8]) -> Payload<Result<&str, Refusal>> {
     let mut fields = Fields::of(scoped);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         if field != 1 {
             continue;
         }
         let mut scope = Fields::of(value.bytes()?);
-        while let Some((field, value)) = scope.next()? {
+        while let Some((field, value)) = scope.next_field()? {
             if field == 1 {
                 return Ok(text(value.bytes()?));
             }
@@ -71,16 +70,12 @@ pub(super) fn scope_name(scoped: &[u8]) -> Payload<Result<&str, Refusal>> {
     Ok(Ok(""))
 }
 
-fn read_span(message: &[u8]) -> Payload<Span<'_>> {
-    let mut span = Span::default();
+fn read_span<'a>(message: &'a [u8], span: &mut Span<'a>) -> Payload<()> {
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             2 => span.span_id = value.bytes()?,
-            5 => match text(value.bytes()?) {
-                Ok(name) => span.name = name,
-                Err(fault) => span.fault = Some(fault),
-            },
+            5 => span.name = value.bytes()?,
             6 => match value.number()? {
                 kind @ 0..=MAX_KIND => span.kind = kind as u8,
                 _ => span.fault = Some(Refusal::UnknownEnum),
@@ -89,7 +84,7 @@ fn read_span(message: &[u8]) -> Payload<Span<'_>> {
             9 => read_attribute(value.bytes()?, &mut span.attributes, &mut span.fault)?,
             15 => {
                 let mut status = Fields::of(value.bytes()?);
-                while let Some((field, value)) = status.next()? {
+                while let Some((field, value)) = status.next_field()? {
                     if field == 3 {
                         let code = value.number()?;
                         span.failed = code == STATUS_ERROR;
@@ -102,7 +97,7 @@ fn read_span(message: &[u8]) -> Payload<Span<'_>> {
             _ => {}
         }
     }
-    Ok(span)
+    Ok(())
 }
 
 /// Reads one `KeyValue` into `attributes` if its key is on the allow-list; its value is not looked at otherwise.
@@ -115,7 +110,7 @@ pub(super) fn read_attribute<'a>(
     let mut key: &[u8] = b"";
     let mut any_value: &[u8] = b"";
     let mut fields = Fields::of(message);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => key = value.bytes()?,
             2 => any_value = value.bytes()?,
@@ -133,7 +128,7 @@ pub(super) fn read_attribute<'a>(
 fn read_scalar(any_value: &[u8]) -> Payload<Result<Scalar<'_>, Refusal>> {
     let mut scalar = Scalar::None;
     let mut fields = Fields::of(any_value);
-    while let Some((field, value)) = fields.next()? {
+    while let Some((field, value)) = fields.next_field()? {
         scalar = match (field, value) {
             (1, Value::Bytes(bytes)) => match text(bytes) {
                 Ok(text) => Scalar::Text(text),

@@ -1,0 +1,283 @@
+//! The whole path on real parts: LiteLLM's own telemetry in, cells in ClickHouse out, equal to what the client and the fake
+//! provider know, cell by cell. And: nothing secret anywhere on the way.
+#![allow(missing_docs)]
+
+mod aggregator;
+
+use std::time::Duration;
+
+use aggregator::{LIMIT, Rig, Stage};
+use tokio::time::{Instant, sleep};
+use weighbridge_tests::canary;
+use weighbridge_tests::collector::{Collector, Input};
+use weighbridge_tests::driver::{drive, plans};
+use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
+use weighbridge_tests::processes::free_port;
+use weighbridge_tests::scenario::canaries;
+use weighbridge_tests::truth::{Cells, Told, estimated_model, events, expected};
+use weighbridge_tests::upstream::Upstream;
+
+const SEED: u64 = 23;
+const EACH: u32 = 4;
+const TOTAL: u32 = 320;
+
+struct Ingest {
+    stage: Option<Stage>,
+    listen: String,
+}
+
+impl Ingest {
+    async fn start(rig: &Rig) -> Ingest {
+        let mut ingest = Ingest { stage: None, listen: format!("127.0.0.1:{}", free_port()) };
+        ingest.restart(rig).await;
+        ingest
+    }
+
+    async fn restart(&mut self, rig: &Rig) {
+        let listen = ("WEIGHBRIDGE_INGEST_LISTEN", self.listen.clone());
+        self.stage = Some(rig.stage(&["ingest"], &[listen]).await);
+    }
+
+    async fn kill(&mut self) {
+        self.stage.take().unwrap().process.kill().await;
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+}
+
+/// What ClickHouse holds of one collector.
+async fn counted(rig: &Rig, collector: &Collector) -> Cells {
+    let sql = format!(
+        "SELECT concat(m.name, ' ', toString(openness), ' ', toString(operation), ' ', toString(outcome), ' ', \
+         toString(choice), ' ', toString(streaming)) AS cell, sum(requests), sum(attempts), sum(input_tokens), \
+         sum(output_tokens) FROM weighbridge.ledger AS l FINAL \
+         INNER JOIN weighbridge.models AS m ON m.id = l.model WHERE collector_id = toUUID('{}') \
+         GROUP BY cell ORDER BY cell FORMAT TSV",
+        collector.id()
+    );
+    let answer = rig.clickhouse.query(&sql).await;
+    let cell = |line: &str| {
+        let mut fields = line.split('\t');
+        let key = fields.next().unwrap().to_owned();
+        let counts: Vec<u64> = fields.map(|field| field.parse().unwrap()).collect();
+        (key, counts.try_into().unwrap())
+    };
+    answer.lines().filter(|line| !line.is_empty()).map(cell).collect()
+}
+
+/// LiteLLM estimates the tokens of a stream that the client left: no truth to compare them with.
+fn without_estimates(mut cells: Cells) -> Cells {
+    for (key, counts) in &mut cells {
+        if key.starts_with(estimated_model()) {
+            (counts[2], counts[3]) = (0, 0);
+        }
+    }
+    cells
+}
+
+async fn wait_until_equal(rig: &Rig, collector: &Collector, truth: &Cells, what: &str) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = without_estimates(counted(rig, collector).await);
+        if found == *truth {
+            return;
+        }
+        if Instant::now() > deadline {
+            let differ = |a: &Cells, b: &Cells| -> Vec<String> {
+                a.iter()
+                    .filter(|(key, counts)| b.get(*key) != Some(counts))
+                    .map(|cell| format!("{cell:?}"))
+                    .collect()
+            };
+            panic!("{what}:\ncounted {:#?}\ntruth   {:#?}", differ(&found, truth), differ(truth, &found));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits until the collector has taken no further item for a while: LiteLLM has exported everything.
+async fn wait_until_quiet(collector: &Collector, quiet: Duration) {
+    let (mut last, mut since) = (String::new(), Instant::now());
+    let deadline = Instant::now() + LIMIT;
+    while since.elapsed() < quiet {
+        assert!(Instant::now() < deadline, "the collector does not come to rest");
+        let page = collector.metrics().await;
+        let items: String = page
+            .lines()
+            .filter(|l| {
+                l.contains("attempts_total") || l.contains("requests_total") || l.contains("_skipped")
+            })
+            .collect();
+        if items != last {
+            (last, since) = (items, Instant::now());
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Nothing of a client or of the gateway may be in Kafka's log, ClickHouse's files, the spool, a log or a metric.
+async fn assert_no_canary(rig: &Rig, collector: &Collector) {
+    let page = collector.metrics().await;
+    assert_eq!(canary::search_bytes(page.as_bytes(), &canaries::ALL), [], "the collector's metrics");
+    rig.clickhouse.query("SYSTEM FLUSH LOGS").await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        // LiteLLM's own configuration and log hold them, and show that the search finds what is there.
+        if path.file_name().unwrap().to_string_lossy().starts_with("litellm") {
+            continue;
+        }
+        let (searched, sightings) = canary::search(&path, &canaries::ALL);
+        assert!(sightings.is_empty(), "{sightings:?}");
+        files += searched;
+    }
+    assert!(files > 50, "only {files} files were searched");
+    let (_, control) = canary::search(&rig.folder.path().join("litellm.yaml"), &canaries::ALL);
+    assert!(!control.is_empty(), "the search finds nothing where something is");
+}
+
+#[tokio::test]
+async fn spans_of_v2_are_the_truth_through_kills_of_ingest_and_load() {
+    let rig = Rig::start().await;
+    let mut ingest = Ingest::start(&rig).await;
+    let load = rig.load("load").await;
+    let mut collector = Collector::start(rig.folder.path(), "spans-v2", Input::Traces, &ingest.url()).await;
+    let upstream = Upstream::start().await;
+    let mode = Mode::TracesV2(Transport::Grpc, collector.grpc.clone());
+    let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &mode).await;
+    let plans = plans(SEED, EACH, TOTAL);
+    let url = gateway.url();
+    let kills = async {
+        wait_for_requests(&upstream, 100).await;
+        ingest.kill().await;
+        load.process.kill().await;
+        wait_for_requests(&upstream, 180).await;
+        ingest.restart(&rig).await;
+        rig.load("load").await
+    };
+    let (sent, load) = tokio::join!(drive(&url, &plans), kills);
+    gateway.stop().await;
+    wait_until_quiet(&collector, Duration::from_secs(2)).await;
+    assert_no_canary(&rig, &collector).await;
+    collector.stop().await;
+    wait_until_equal(&rig, &collector, &expected(Told::SpansV2, &sent), "spans V2").await;
+    rig.wait_for("SELECT count() FROM weighbridge.epoch_audit", "0").await;
+    assert_split(&rig, &collector).await;
+    drop(load);
+}
+
+/// The figure a person sees is the ledger's.
+async fn assert_split(rig: &Rig, collector: &Collector) {
+    let served =
+        "SELECT sum(requests) FROM weighbridge.ledger FINAL WHERE outcome = 'ok' AND operation = 'chat'";
+    let served = rig.clickhouse.query(served).await;
+    let split = rig.run(&["split", "--ledger", "--format", "json"]);
+    let split: serde_json::Value = serde_json::from_str(&split).unwrap();
+    assert_eq!(split["total"]["requests"].to_string(), served.trim(), "{split:#} of {}", collector.id());
+}
+
+async fn wait_for_requests(upstream: &Upstream, count: usize) {
+    let deadline = Instant::now() + LIMIT;
+    while upstream.received().len() < count {
+        assert!(Instant::now() < deadline, "the provider did not see {count} requests");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn spans_of_v1_metrics_and_webhook_are_the_truth() {
+    let rig = Rig::start().await;
+    let ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let plans = plans(SEED + 1, EACH, TOTAL);
+    let all_events = plans.iter().map(events).sum();
+    for told in [Told::SpansV1, Told::Metrics, Told::Webhook] {
+        let name = format!("{told:?}").to_lowercase();
+        let input = match told {
+            Told::SpansV1 | Told::SpansV2 => Input::Traces,
+            Told::Metrics => Input::Metrics,
+            Told::Webhook => Input::Webhook,
+        };
+        let mut collector = Collector::start(rig.folder.path(), &name, input, &ingest.url()).await;
+        let mode = match told {
+            Told::SpansV1 | Told::SpansV2 => Mode::TracesV1(Transport::Http, collector.http.clone()),
+            Told::Metrics => Mode::MetricsV2(Transport::HttpGzip, collector.http.clone()),
+            Told::Webhook => Mode::WebhookAtOnce(collector.webhook.clone(), all_events),
+        };
+        let upstream = Upstream::start().await;
+        let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &mode).await;
+        let sent = drive(&gateway.url(), &plans).await;
+        // Metrics leave every five seconds; the last webhook event makes the post.
+        wait_until_quiet(&collector, Duration::from_secs(if told == Told::Metrics { 7 } else { 3 })).await;
+        gateway.stop().await;
+        wait_until_quiet(&collector, Duration::from_secs(1)).await;
+        assert_no_canary(&rig, &collector).await;
+        collector.stop().await;
+        wait_until_equal(&rig, &collector, &expected(told, &sent), &name).await;
+    }
+    rig.wait_for("SELECT count() FROM weighbridge.epoch_audit", "0").await;
+}
+
+#[tokio::test]
+async fn sealed_windows_survive_kills_of_the_collector() {
+    let rig = Rig::start().await;
+    let mut ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let mut collector = Collector::start(rig.folder.path(), "killed", Input::Traces, &ingest.url()).await;
+    let upstream = Upstream::start().await;
+    let mode = Mode::TracesV2(Transport::Http, collector.http.clone());
+    let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &mode).await;
+    let plans = plans(SEED + 2, EACH, TOTAL);
+    let url = gateway.url();
+    let kills = async {
+        for requests in [60, 150, 240] {
+            wait_for_requests(&upstream, requests).await;
+            // Once while ingest is away, so that sealed windows wait in the spool across the kill.
+            if requests == 150 {
+                ingest.kill().await;
+                let sealed = collector.counter("reports_sealed").await;
+                let deadline = Instant::now() + LIMIT;
+                while collector.counter("reports_sealed").await == sealed {
+                    assert!(Instant::now() < deadline, "no window was sealed");
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+            collector.kill().await;
+            collector.restart().await;
+            if requests == 150 {
+                ingest.restart(&rig).await;
+            }
+        }
+    };
+    let (sent, ()) = tokio::join!(drive(&url, &plans), kills);
+    gateway.stop().await;
+    wait_until_quiet(&collector, Duration::from_secs(2)).await;
+    collector.stop().await;
+    let ledger = collector.ledger();
+    let epochs: std::collections::BTreeSet<_> =
+        ledger.iter().map(|report| report["boot_epoch"].as_u64()).collect();
+    assert_eq!(epochs.len(), 4, "one start and three restarts");
+    let sum = |field: &str| -> u64 {
+        let cells = ledger.iter().flat_map(|report| report["cells"].as_array().unwrap());
+        cells.map(|cell| cell[field].as_u64().unwrap()).sum()
+    };
+    let sealed = format!(
+        "{}\t{}\t{}\t{}",
+        sum("requests"),
+        sum("attempts"),
+        sum("input_tokens"),
+        sum("output_tokens")
+    );
+    let counted = "SELECT sum(requests), sum(attempts), sum(input_tokens), sum(output_tokens) FROM weighbridge.ledger FINAL FORMAT TSV";
+    rig.wait_for(counted, &sealed).await;
+    rig.wait_for("SELECT count() FROM weighbridge.reports FINAL", &ledger.len().to_string()).await;
+    rig.wait_for("SELECT count() FROM weighbridge.epoch_audit", "0").await;
+    let truth: u64 = expected(Told::SpansV2, &sent).values().map(|counts| counts[0]).sum();
+    assert!(
+        sum("requests") > 0 && sum("requests") <= truth,
+        "{} of {truth}: never more than was sent",
+        sum("requests")
+    );
+}
