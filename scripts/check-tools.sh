@@ -13,6 +13,7 @@ need python3 python3 python3-venv
 need java openjdk-17-jre-headless
 need mvn maven
 need setpriv util-linux # the tests tie the servers they start to their own life
+need strace strace # a test watches the system calls of `preview`
 java_major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1)
 [ "${java_major:-0}" -ge 17 ] || fail "Kafka needs Java 17 or newer, 'java' is ${java_major:-unknown}; install it with: sudo apt-get install openjdk-17-jre-headless"
 say "system tools are there"

@@ -1,0 +1,90 @@
+//! The commands that people use on captures: their output is an interface.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/litellm").join(name)
+}
+
+fn collector(arguments: &[&str], files: &[PathBuf]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weighbridge-collector")).args(arguments).args(files).output().unwrap()
+}
+
+#[test]
+fn count_prints_a_line_a_cell_and_a_summary() {
+    let output = collector(&["count", "--source", "otlp-traces"], &[fixture("traces-v2.pb")]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, cells) = lines.split_last().unwrap();
+    let fields = "attempts choice family hosting input_tokens model openness operation outcome output_tokens provider requests streaming";
+    for cell in cells {
+        let mut names: Vec<_> = cell.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names.join(" "), fields);
+    }
+    let sum: u64 = cells.iter().map(|cell| cell["requests"].as_u64().unwrap()).sum();
+    assert_eq!(summary["summary"]["requests"], sum);
+    assert_eq!(summary["summary"]["cells"], cells.len());
+    assert!(summary["skipped"]["not_inference"].as_u64().unwrap() > 0);
+    assert!(text.lines().next().unwrap().starts_with(r#"{"model":"#), "fields in the documented order");
+    for canary in ["canary", "acme-prod-7"] {
+        assert!(!text.contains(canary), "{canary} is a private name");
+    }
+}
+
+#[test]
+fn count_names_a_file_that_it_cannot_read_and_counts_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.pb");
+    std::fs::write(&bad, [0x0a, 0xff]).unwrap();
+    let output = collector(&["count", "--source", "otlp-traces"], &[bad, fixture("traces-v2.pb")]);
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["refused_files"][0]["reason"], "malformed");
+    assert!(summary["summary"]["requests"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn preview_shows_the_bytes_and_needs_no_network_and_no_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("collector.yaml");
+    let text = "data_folder: /nonexistent\nenvironment: production\n\
+        source: {otlp: {profile: litellm, signal: traces}}\nuplink: {endpoint: 'http://127.0.0.1:1'}\n";
+    std::fs::write(&config, text).unwrap();
+    // In a network namespace of its own there is nothing to connect to and nothing to listen on; the system call log shows
+    // that none is tried.
+    let log = folder.path().join("strace");
+    let traced = Command::new("strace")
+        .args(["-f", "-e", "trace=socket,connect,bind,listen", "-o"])
+        .arg(&log)
+        .arg(env!("CARGO_BIN_EXE_weighbridge-collector"))
+        .args(["preview", "--config"])
+        .arg(&config)
+        .arg(fixture("traces-v2.pb"))
+        .output()
+        .expect("strace is installed by make setup");
+    assert!(traced.status.success(), "{}", String::from_utf8_lossy(&traced.stderr));
+    let calls = std::fs::read_to_string(&log).unwrap();
+    assert!(!calls.contains("socket("), "{calls}");
+    let text = String::from_utf8(traced.stdout).unwrap();
+    let hex: String = text.lines().skip_while(|line| !line.contains("over the wire")).skip(1).collect();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let report = weighbridge_proto::report::check(&bytes).unwrap();
+    let requests: u64 = report.cells.iter().map(|cell| cell.counts.requests).sum();
+    assert!(requests > 0);
+    assert!(text.contains(&format!("\"total_requests\": {requests}")));
+}
+
+#[test]
+fn validate_says_what_is_wrong_and_ends_with_64() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("collector.yaml");
+    std::fs::write(&config, "data_folder: /tmp/x\nenvironment: prod\nsource: {otlp: {profile: litellm, signal: traces}}\nuplink: {endpoint: 'http://a:1'}\n").unwrap();
+    let output = collector(&["validate", "--config", config.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("environment: write one of production, staging, development, unknown"), "{text}");
+}
