@@ -89,7 +89,13 @@ fn tallies() -> BTreeMap<String, Tally> {
             let right = found.openness.as_str() == row.openness;
             tally.class_right += usize::from(right);
             if print && !right {
-                println!("class {} {} is {} not {}", row.kind, row.name, row.openness, found.openness.as_str());
+                println!(
+                    "class {} {} is {} not {}",
+                    row.kind,
+                    row.name,
+                    row.openness,
+                    found.openness.as_str()
+                );
             }
         }
         if print && said != row.truth {

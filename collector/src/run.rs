@@ -188,7 +188,10 @@ fn serve_grpc(tasks: &mut JoinSet<()>, listener: TcpListener, gate: &Gate, shutd
         .add_service(grpc::TraceExport(gate.clone()))
         .add_service(grpc::MetricsExport(gate.clone()))
         .add_service(grpc::LogsExport(gate.clone()))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown.cancelled_owned());
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            shutdown.cancelled_owned(),
+        );
     tasks.spawn(async move {
         if let Err(error) = server.await {
             tracing::warn!(%error, "gRPC receiver ended");

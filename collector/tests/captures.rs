@@ -2,6 +2,7 @@
 //!
 //! The fixtures are exports of one run each of 60 requests with every case that LiteLLM tells in its own way (see
 //! `tests/fixtures/litellm/README.md`); the truth beside each was kept by the fake provider and by the client.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

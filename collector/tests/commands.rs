@@ -1,4 +1,5 @@
 //! The commands that people use on captures: their output is an interface.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,7 +17,8 @@ fn count_prints_a_line_a_cell_and_a_summary() {
     let output = collector(&["count", "--source", "otlp-traces"], &[fixture("traces-v2.pb")]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (summary, cells) = lines.split_last().unwrap();
     let fields = "attempts choice family hosting input_tokens model openness operation outcome output_tokens provider requests streaming";
     for cell in cells {
@@ -71,7 +73,8 @@ fn preview_shows_the_bytes_and_needs_no_network_and_no_data_folder() {
     assert!(!calls.contains("socket("), "{calls}");
     let text = String::from_utf8(traced.stdout).unwrap();
     let hex: String = text.lines().skip_while(|line| !line.contains("over the wire")).skip(1).collect();
-    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
     let report = weighbridge_proto::report::check(&bytes).unwrap();
     let requests: u64 = report.cells.iter().map(|cell| cell.counts.requests).sum();
     assert!(requests > 0);

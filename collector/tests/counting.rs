@@ -1,4 +1,5 @@
 //! What counts once, and as what: calls with attempts, resends, generations of the conventions, series.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 mod common;
 

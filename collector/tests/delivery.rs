@@ -1,4 +1,5 @@
 //! From sealed windows to receipts: nothing leaves the spool without one, nothing is sent under another name.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 mod common;
 

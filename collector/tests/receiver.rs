@@ -1,4 +1,5 @@
 //! The network side: what senders get back, and that a refused body changes no count.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 mod common;
 
@@ -124,7 +125,8 @@ async fn http_refuses_with_a_reason_and_changes_no_count() {
         (PROTOBUF, None, vec![0; LIMIT + 1], 413, "too_large"),
     ];
     for (kind, encoding, body, status, reason) in cases {
-        let before = refused(&gate).into_iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| count);
+        let before =
+            refused(&gate).into_iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| count);
         let answer = post(&url, kind, encoding, body).await;
         assert_eq!(answer.0, status, "{reason}");
         assert!(!answer.1.is_empty(), "{reason}: a text that names the fix");
@@ -133,7 +135,8 @@ async fn http_refuses_with_a_reason_and_changes_no_count() {
     assert_eq!(totals(&gate), Counts::default());
     // A body of 100 MB is refused while it arrives; the receiver goes on.
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let huge = client.post(&url).header("content-type", PROTOBUF).body(vec![0; 100 * 1024 * 1024]).send().await;
+    let huge =
+        client.post(&url).header("content-type", PROTOBUF).body(vec![0; 100 * 1024 * 1024]).send().await;
     assert!(huge.is_err() || huge.is_ok_and(|answer| answer.status() == 413));
     assert_eq!(post(&url, PROTOBUF, None, body()).await.0, 200);
     assert_eq!(totals(&gate).requests, 1);
@@ -145,7 +148,8 @@ async fn a_wrong_span_is_told_as_partial_success() {
     let url = format!("{}/v1/traces", serve_http(http::otlp(gate.clone())).await);
     let mut wrong = attempt(2, "b", "openai/gpt-4o", None);
     wrong.attributes[6] = common::int("gen_ai.usage.input_tokens", -1);
-    let (status, answer) = post(&url, PROTOBUF, None, traces(vec![attempt(1, "a", "openai/gpt-4o", None), wrong])).await;
+    let (status, answer) =
+        post(&url, PROTOBUF, None, traces(vec![attempt(1, "a", "openai/gpt-4o", None), wrong])).await;
     let partial = ExportTraceServiceResponse::decode(answer).unwrap().partial_success.unwrap();
     assert_eq!((status, partial.rejected_spans), (200, 1));
     assert!(partial.error_message.contains("negative"), "{}", partial.error_message);
@@ -190,12 +194,18 @@ async fn the_webhook_takes_arrays_lines_and_single_records() {
 async fn serve_grpc(gate: &Gate) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder().add_service(grpc::TraceExport(gate.clone())).add_service(grpc::LogsExport(gate.clone()));
+    let server = Server::builder()
+        .add_service(grpc::TraceExport(gate.clone()))
+        .add_service(grpc::LogsExport(gate.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }
 
-async fn export(address: SocketAddr, body: Vec<u8>, encoding: Option<CompressionEncoding>) -> Result<Bytes, Code> {
+async fn export(
+    address: SocketAddr,
+    body: Vec<u8>,
+    encoding: Option<CompressionEncoding>,
+) -> Result<Bytes, Code> {
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let mut client = Grpc::new(channel);
     if let Some(encoding) = encoding {

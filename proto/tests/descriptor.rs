@@ -1,4 +1,5 @@
 //! What may travel is a property of the descriptor: integers and enumerations, and one random identifier.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 use prost::Message as _;
 use prost_types::field_descriptor_proto::Type;
@@ -37,7 +38,10 @@ fn no_message_can_hold_text() {
 fn field_numbers_are_the_published_ones() {
     // A number that changes breaks every collector in the field; a new field is added here with a new number.
     let published = [
-        ("Report", "schema:1 collector_id:2 boot_epoch:3 sequence:4 window_start_s:5 window_s:6 catalogue_version:7 environment:8 vantage:9 gateway_product:10 cells:11 total_requests:12 total_attempts:13 total_input_tokens:14 total_output_tokens:15 dropped_requests:16 crc32c:17"),
+        (
+            "Report",
+            "schema:1 collector_id:2 boot_epoch:3 sequence:4 window_start_s:5 window_s:6 catalogue_version:7 environment:8 vantage:9 gateway_product:10 cells:11 total_requests:12 total_attempts:13 total_input_tokens:14 total_output_tokens:15 dropped_requests:16 crc32c:17",
+        ),
         ("Receipt", "boot_epoch:1 sequence:2 status:3 refusal:4 retry_after_ms:5 server_time_ms:6"),
     ];
     let messages = messages();
@@ -57,7 +61,10 @@ fn the_service_is_the_described_one() {
     let method = &service.method[0];
     assert!(method.client_streaming() && method.server_streaming());
     assert_eq!((service.name(), method.name()), ("Uplink", "Deliver"));
-    assert_eq!((method.input_type(), method.output_type()), (".weighbridge.v1.Report", ".weighbridge.v1.Receipt"));
+    assert_eq!(
+        (method.input_type(), method.output_type()),
+        (".weighbridge.v1.Report", ".weighbridge.v1.Receipt")
+    );
     assert_eq!(weighbridge_proto::uplink::uplink_server::SERVICE_NAME, "weighbridge.v1.Uplink");
 }
 
@@ -82,7 +89,9 @@ fn axes_have_the_numbers_of_the_wire() {
 
 #[test]
 fn names_follow_the_wire() {
-    use weighbridge_proto::v1::{Choice, Environment, GatewayProduct, Operation, Outcome, Refusal, Streaming, Vantage};
+    use weighbridge_proto::v1::{
+        Choice, Environment, GatewayProduct, Operation, Outcome, Refusal, Streaming, Vantage,
+    };
     macro_rules! check {
         ($($type:ident $prefix:literal),+) => {$(
             for value in $type::ALL {

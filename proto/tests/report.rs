@@ -1,4 +1,5 @@
 //! Packing, sealing and checking: nothing is lost on the way, and nothing else gets through.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 use std::collections::BTreeMap;
 
@@ -16,25 +17,24 @@ fn key() -> impl Strategy<Value = CellKey> {
     let model = prop_oneof![0..20_u32, any::<u32>()];
     let provider = prop_oneof![0..20_u16, any::<u16>()];
     let axes = (0..6_u64, 0..5_u64, 0..7_u64, 0..3_u64, 0..3_u64, 0..6_u64);
-    (model, provider, axes).prop_map(|(model, provider, (openness, hosting, operation, choice, streaming, outcome))| CellKey {
-        model: ModelId(model),
-        provider: ProviderId(provider),
-        openness: Openness::from_number(openness).unwrap(),
-        hosting: Hosting::from_number(hosting).unwrap(),
-        operation: Operation::from_number(operation).unwrap(),
-        choice: Choice::from_number(choice).unwrap(),
-        streaming: Streaming::from_number(streaming).unwrap(),
-        outcome: Outcome::from_number(outcome).unwrap(),
-    })
+    (model, provider, axes).prop_map(
+        |(model, provider, (openness, hosting, operation, choice, streaming, outcome))| CellKey {
+            model: ModelId(model),
+            provider: ProviderId(provider),
+            openness: Openness::from_number(openness).unwrap(),
+            hosting: Hosting::from_number(hosting).unwrap(),
+            operation: Operation::from_number(operation).unwrap(),
+            choice: Choice::from_number(choice).unwrap(),
+            streaming: Streaming::from_number(streaming).unwrap(),
+            outcome: Outcome::from_number(outcome).unwrap(),
+        },
+    )
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
     let count = || prop_oneof![Just(0), 1..1_000_u64, 0..COUNT_LIMIT];
-    (count(), count(), count(), count()).prop_map(|(requests, attempts, input_tokens, output_tokens)| Counts {
-        requests,
-        attempts,
-        input_tokens,
-        output_tokens,
+    (count(), count(), count(), count()).prop_map(|(requests, attempts, input_tokens, output_tokens)| {
+        Counts { requests, attempts, input_tokens, output_tokens }
     })
 }
 

@@ -7,6 +7,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
+
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Where a canary was found.
@@ -57,34 +59,36 @@ pub fn search_bytes(bytes: &[u8], canaries: &[&str]) -> Vec<(String, &'static st
 }
 
 fn search_plain(bytes: &[u8], canaries: &[&str]) -> Vec<(String, &'static str)> {
-    let lower = bytes.to_ascii_lowercase();
-    let mut found = Vec::new();
+    let (mut folded, mut exact) = (Vec::new(), Vec::new());
     for canary in canaries {
         assert!(canary.len() >= 8, "a canary this short is found by chance: {canary}");
-        let needle = canary.to_ascii_lowercase().into_bytes();
-        if contains(&lower, &needle) {
-            found.push(((*canary).to_owned(), "plain"));
-        }
-        if contains(&lower, &hexadecimal(&needle)) || contains(&lower, &hexadecimal(canary.as_bytes())) {
-            found.push(((*canary).to_owned(), "hexadecimal"));
-        }
-        let forms = [canary.as_bytes().to_vec(), needle, canary.to_ascii_uppercase().into_bytes()];
-        if forms.iter().flat_map(|form| base64_cores(form)).any(|core| contains(bytes, &core)) {
-            found.push(((*canary).to_owned(), "base64"));
+        let lower = canary.to_ascii_lowercase().into_bytes();
+        folded.push((*canary, "plain", lower.clone()));
+        folded.push((*canary, "hexadecimal", hexadecimal(&lower)));
+        folded.push((*canary, "hexadecimal", hexadecimal(canary.as_bytes())));
+        let forms = [canary.as_bytes().to_vec(), lower, canary.to_ascii_uppercase().into_bytes()];
+        exact.extend(forms.iter().flat_map(|form| base64_cores(form)).map(|core| (*canary, "base64", core)));
+    }
+    let mut found = Vec::new();
+    for (needles, any_case) in [(folded, true), (exact, false)] {
+        // All needles in one pass over hundreds of megabytes.
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(any_case)
+            .build(needles.iter().map(|(_, _, needle)| needle))
+            .expect("a few hundred needles");
+        for hit in automaton.find_iter(bytes) {
+            let (canary, form, _) = needles[hit.pattern().as_usize()];
+            if !found.contains(&(canary.to_owned(), form)) {
+                found.push((canary.to_owned(), form));
+            }
         }
     }
     found
 }
 
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    positions(bytes, needle).next().is_some()
-}
-
-/// Positions of `needle`, by its first byte: fast enough for hundreds of megabytes.
+/// Positions of `needle`.
 fn positions<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    let last = bytes.len().saturating_sub(needle.len().saturating_sub(1));
-    let first = needle[0];
-    (0..last).filter(move |at| bytes[*at] == first && bytes[*at..].starts_with(needle))
+    memchr::memmem::find_iter(bytes, needle)
 }
 
 fn hexadecimal(bytes: &[u8]) -> Vec<u8> {

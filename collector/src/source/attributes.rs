@@ -113,14 +113,42 @@ const fn starts() -> [u8; LONGEST + 2] {
     starts
 }
 
+/// The last eight bytes of every key, so that nearly all others are told apart without comparing strings.
+const TAILS: [u64; KEYS.len()] = {
+    let mut tails = [0; KEYS.len()];
+    let mut index = 0;
+    while index < KEYS.len() {
+        tails[index] = tail(KEYS[index].0.as_bytes());
+        index += 1;
+    }
+    tails
+};
+
+const fn tail(key: &[u8]) -> u64 {
+    if let Some(last) = key.last_chunk::<8>() {
+        return u64::from_le_bytes(*last);
+    }
+    let mut tail = 0;
+    let mut index = 0;
+    while index < key.len() {
+        tail = tail << 8 | key[index] as u64;
+        index += 1;
+    }
+    tail
+}
+
 /// The role and rank of an attribute key, if it is on the allow-list.
 #[inline]
 pub fn role_of(key: &[u8]) -> Option<(Role, u8)> {
     if key.len() > LONGEST {
         return None;
     }
-    let candidates = &KEYS[STARTS[key.len()] as usize..STARTS[key.len() + 1] as usize];
-    candidates.iter().find(|(name, _, _)| name.as_bytes() == key).map(|(_, role, rank)| (*role, *rank))
+    let tail = tail(key);
+    let candidates = STARTS[key.len()] as usize..STARTS[key.len() + 1] as usize;
+    candidates.into_iter().find_map(|index| {
+        let (name, role, rank) = KEYS[index];
+        (TAILS[index] == tail && name.as_bytes() == key).then_some((role, rank))
+    })
 }
 
 /// A scalar attribute value, borrowed from the payload.
@@ -245,10 +273,17 @@ pub fn whole_float(number: f64) -> Result<u64, Refusal> {
 }
 
 /// Spellings of "not told" seen at gateways; kept as unknown, never as a name.
+#[inline]
 fn is_missing(value: Scalar<'_>) -> bool {
     match value {
         Scalar::None => true,
-        Scalar::Text(text) => matches!(text, "" | "None" | "unknown" | "null" | "-" | "UNSPECIFIED"),
+        Scalar::Text(text) => match text.as_bytes().first() {
+            None => true,
+            Some(b'N' | b'n' | b'u' | b'U' | b'-') => {
+                matches!(text, "None" | "unknown" | "null" | "-" | "UNSPECIFIED")
+            }
+            Some(_) => false,
+        },
         _ => false,
     }
 }

@@ -107,9 +107,17 @@ pub(super) fn read_attribute<'a>(
     attributes: &mut Attributes<'a>,
     fault: &mut Option<Refusal>,
 ) -> Payload<()> {
-    let mut key: &[u8] = b"";
+    // As every exporter writes it: the key first. What is not wanted ends here, unread.
+    let key_first = match message {
+        [0x0a, length @ 0..0x80, rest @ ..] => rest.split_at_checked(usize::from(*length)),
+        _ => None,
+    };
+    if key_first.is_some_and(|(key, _)| role_of(key).is_none()) {
+        return Ok(());
+    }
+    let (mut key, rest) = key_first.unwrap_or((b"", message));
     let mut any_value: &[u8] = b"";
-    let mut fields = Fields::of(message);
+    let mut fields = Fields::of(rest);
     while let Some((field, value)) = fields.next_field()? {
         match field {
             1 => key = value.bytes()?,
