@@ -1,5 +1,5 @@
 //! The real servers start, keep what they acknowledged over `kill -9`, and stop.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 use std::process::Command;
 use std::time::Duration;
