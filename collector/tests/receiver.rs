@@ -88,6 +88,9 @@ async fn post(url: &str, kind: &str, encoding: Option<&str>, body: Vec<u8>) -> (
 
 const PROTOBUF: &str = "application/x-protobuf";
 
+/// Content type, content encoding, body; status and reason.
+type Refused<'a> = (&'a str, Option<&'a str>, Vec<u8>, u16, &'a str);
+
 #[tokio::test]
 async fn http_takes_protobuf_and_json_plain_gzip_and_zstd() {
     let zstd = zstd::encode_all(body().as_slice(), 3).unwrap();
@@ -115,7 +118,7 @@ async fn http_refuses_with_a_reason_and_changes_no_count() {
     let url = format!("{}/v1/traces", serve_http(http::otlp(gate.clone())).await);
     let bomb = gzip(&vec![0; 100 * 1024 * 1024]);
     let truncated = body()[..body().len() - 3].to_vec();
-    let cases: [(&str, Option<&str>, Vec<u8>, u16, &str); 7] = [
+    let cases: Vec<Refused<'_>> = vec![
         ("text/plain", None, body(), 415, "content_type"),
         (PROTOBUF, Some("br"), body(), 415, "encoding"),
         (PROTOBUF, Some("gzip"), body(), 415, "encoding"),
