@@ -216,7 +216,6 @@ async fn deliver(url: &str, reports: &[Bytes]) -> Vec<Receipt> {
 
 /// `cargo test --test aggregator_pipeline -- --ignored --nocapture`: cells per CPU-second of `load`.
 #[tokio::test]
-#[ignore = "a measurement, not a test"]
 async fn cells_per_cpu_second_of_load() {
     const COLLECTORS: u8 = 200;
     const REPORTS: u64 = 300;
