@@ -91,10 +91,13 @@ impl Pipeline {
     pub async fn start(options: &PipelineConfig) -> anyhow::Result<Pipeline> {
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("data folder {}", options.data.display()))?;
+        // ClickHouse resolves relative paths from a folder of its own.
+        let folder = std::fs::canonicalize(&options.data)
+            .with_context(|| format!("data folder {}", options.data.display()))?;
         let clickhouse = match &options.clickhouse {
             Some(_) => None,
             None => {
-                let data = options.data.join("clickhouse");
+                let data = folder.join("clickhouse");
                 Some(EmbeddedClickHouse::start(ClickHouseConfig::new(data, options.clickhouse_port)).await?)
             }
         };
