@@ -16,5 +16,6 @@ pub mod profile;
 pub mod receiver;
 pub mod report_view;
 pub mod run;
+pub mod shutdown;
 pub mod source;
 pub mod window;

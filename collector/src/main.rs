@@ -6,14 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use weighbridge_collector::command::count::{CaptureSource, count};
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
 use weighbridge_collector::profile::Profile;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
-use weighbridge_collector::run;
+use weighbridge_collector::{run, shutdown};
 
 /// Exit code for a configuration or arguments that cannot be used (BSD `EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -117,7 +115,7 @@ fn act(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// One thread is enough for millions of spans a second, and keeps the sidecar small.
+/// One thread is enough for more spans than a gateway makes, and keeps the sidecar small.
 fn run_until_signal(config: Config) -> anyhow::Result<()> {
     // A level, not a filter by module: the filter's engine would be a tenth of the sidecar's code.
     let level = std::env::var("WEIGHBRIDGE_LOG").ok().and_then(|level| level.parse().ok());
@@ -128,17 +126,7 @@ fn run_until_signal(config: Config) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let outcome = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let on_signal = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            on_signal.cancel();
-        });
+        let shutdown = shutdown::on_signal()?;
         run::run(config, shutdown).await.map_err(anyhow::Error::from)
     });
     runtime.shutdown_background();

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use weighbridge::demo::{DemoArguments, demo};
 use weighbridge::embedded::{clickhouse, libchdb};
@@ -14,6 +13,7 @@ use weighbridge::serve::{ServeArguments, serve};
 use weighbridge_aggregator::config;
 use weighbridge_aggregator::split::{self, SplitArguments};
 use weighbridge_aggregator::store::Store;
+use weighbridge_collector::shutdown;
 
 #[derive(Parser)]
 #[command(name = "weighbridge", version, about)]
@@ -87,20 +87,7 @@ where
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let on_signal = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            on_signal.cancel();
-        });
-        act(shutdown).await
-    });
+    let outcome = runtime.block_on(async { act(shutdown::on_signal()?).await });
     // Everything was drained or has failed; librdkafka's own threads are not waited for.
     runtime.shutdown_background();
     outcome
