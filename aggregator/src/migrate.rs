@@ -10,7 +10,7 @@
 use clickhouse::Row;
 use serde::Deserialize;
 use tracing::info;
-use weighbridge_catalog::{Catalogue, Hosting};
+use weighbridge_catalog::Hosting;
 
 use crate::config;
 use crate::kafka;
@@ -180,7 +180,7 @@ pub async fn check(store: &Store) -> Result<Vec<Difference>, MigrateError> {
         }
     }
     if differences.is_empty() {
-        let own = Catalogue::embedded().version().0;
+        let own = weighbridge_catalog::embedded().version().0;
         for table in ["models", "providers"] {
             let held = register_version(store, table).await?;
             if held < own {
@@ -234,16 +234,17 @@ async fn register_version(store: &Store, table: &str) -> Result<u32, StoreError>
 
 /// Replaces both tables of the register whole, each in one step, unless a newer binary filled them.
 async fn fill_register(store: &Store) -> Result<(), StoreError> {
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let version = catalogue.version().0;
     let mut models = vec![format!("(0, 'unlisted', 'unlisted', '', {version})")];
-    models.extend(catalogue.models().filter(|model| model.id.0 != 0).map(|model| {
-        let (name, family, developer) = (quote(&model.name), quote(&model.family), quote(&model.developer));
-        format!("({}, {name}, {family}, {developer}, {version})", model.id.0)
+    models.extend(catalogue.models().filter(|model| model.id().0 != 0).map(|model| {
+        let (name, family, developer) =
+            (quote(model.name()), quote(model.family()), quote(model.developer()));
+        format!("({}, {name}, {family}, {developer}, {version})", model.id().0)
     }));
     let mut providers = vec![format!("(0, 'unlisted', '{}', {version})", Hosting::Unknown.as_str())];
     providers.extend(catalogue.providers().filter(|provider| provider.id.0 != 0).map(|provider| {
-        let (name, hosting) = (quote(&provider.name), provider.hosting.as_str());
+        let (name, hosting) = (quote(provider.name), provider.hosting.as_str());
         format!("({}, {name}, '{hosting}', {version})", provider.id.0)
     }));
     for (table, rows) in [("models", models), ("providers", providers)] {

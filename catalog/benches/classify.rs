@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use weighbridge_catalog::{Catalogue, Day, Origin};
+use weighbridge_catalog::{Day, Origin};
 
 fn classify(criterion: &mut Criterion) {
     // Columns `provider` and `name` hold no quotes in this file.
@@ -15,7 +15,7 @@ fn classify(criterion: &mut Criterion) {
             Some((fields.next()?, fields.next()?))
         })
         .collect();
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     println!("tables: {} bytes", catalogue.table_bytes());
     let mut group = criterion.benchmark_group("classify");
     group.throughput(Throughput::Elements(pairs.len() as u64));

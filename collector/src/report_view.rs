@@ -84,11 +84,11 @@ impl<'a> CellView<'a> {
         let provider =
             Some(key.provider).filter(|id| *id != ProviderId::UNLISTED).and_then(|id| catalogue.provider(id));
         CellView {
-            model: model.map_or(UNLISTED, |model| model.name.as_ref()),
-            family: model.map_or("", |model| model.family.as_ref()),
+            model: model.map_or(UNLISTED, |model| model.name()),
+            family: model.map_or("", |model| model.family()),
             openness: key.openness.as_str(),
             hosting: key.hosting.as_str(),
-            provider: provider.map_or(UNLISTED, |provider| provider.name.as_ref()),
+            provider: provider.map_or(UNLISTED, |provider| provider.name),
             operation: key.operation.name(),
             outcome: key.outcome.name(),
             choice: key.choice.name(),

@@ -75,7 +75,7 @@ impl RunError {
 /// The configuration, the data folder or a port cannot be used.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use weighbridge_catalog::Catalogue;
 use weighbridge_collector::command::count::{CaptureSource, count_files};
 use weighbridge_collector::profile::Profile;
 use weighbridge_collector::report_view::CellView;
@@ -28,7 +27,7 @@ fn captured(
     let mut counted = count_files(source, Profile::Litellm, &files, NOW_MS).unwrap();
     let mut by_model: BTreeMap<String, Counts> = BTreeMap::new();
     for cell in &counted.cells {
-        let view = CellView::of(cell, Catalogue::embedded());
+        let view = CellView::of(cell, weighbridge_catalog::embedded());
         by_model
             .entry(format!("{} {} {}", view.model, view.outcome, view.choice))
             .or_default()

@@ -4,7 +4,6 @@
 mod common;
 
 use common::{NOON_MS, attempt, counts, int, intake, metrics, operation, point, text, traces, traces_of};
-use weighbridge_catalog::Catalogue;
 use weighbridge_collector::count::HOLD_MS;
 use weighbridge_collector::intake::{Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::Profile;
@@ -24,7 +23,7 @@ fn cells(intake: &mut Intake) -> Vec<String> {
     let mut lines: Vec<_> = cells
         .iter()
         .map(|cell| {
-            let view = CellView::of(cell, Catalogue::embedded());
+            let view = CellView::of(cell, weighbridge_catalog::embedded());
             let Counts { requests, attempts, input_tokens, output_tokens } = cell.counts;
             let CellView { model, outcome, choice, streaming, .. } = view;
             format!(

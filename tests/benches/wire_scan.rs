@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
-use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_catalog::Day;
 use weighbridge_collector::intake::{Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::Profile;
 use weighbridge_collector::source::otlp::read_spans;
@@ -31,7 +31,7 @@ fn wire_scan(criterion: &mut Criterion) {
         });
     });
     group.bench_function("scan, classify and count", |bencher| {
-        let mut intake = Intake::new(Profile::Genai, Catalogue::embedded(), Day(20_780), 0);
+        let mut intake = Intake::new(Profile::Genai, weighbridge_catalog::embedded(), Day(20_780), 0);
         let mut first = 0;
         bencher.iter(|| {
             first += SPANS as u64;

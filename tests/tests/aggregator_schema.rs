@@ -44,8 +44,8 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
     check("");
     assert_eq!(rig.clickhouse.query(tables).await, before);
     assert_eq!(rig.clickhouse.query("SELECT count(), uniqExact(id) FROM weighbridge.models").await, models);
-    let catalogue = weighbridge_catalog::Catalogue::embedded();
-    let expected = catalogue.models().filter(|model| model.id.0 != 0).count() + 1;
+    let catalogue = weighbridge_catalog::embedded();
+    let expected = catalogue.models().filter(|model| model.id().0 != 0).count() + 1;
     assert_eq!(models, format!("{expected}\t{expected}"));
 
     let change = |sql: &'static str| rig.clickhouse.query(sql);

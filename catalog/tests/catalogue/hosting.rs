@@ -1,12 +1,12 @@
 //! Who serves it: labels and addresses, as gateways spell them.
 
 use crate::support::AT;
-use weighbridge_catalog::{Catalogue, Hosting, Origin};
+use weighbridge_catalog::{Hosting, Origin};
 
 fn served(name: &str, provider: &str, address: &str) -> (Hosting, &'static str) {
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let found = catalogue.classify(name, Origin { provider, address }, AT);
-    (found.hosting, catalogue.provider(found.provider).map_or("unlisted", |provider| &provider.name))
+    (found.hosting, catalogue.provider(found.provider).map_or("unlisted", |provider| provider.name))
 }
 
 const OPEN: &str = "meta-llama/Llama-3.3-70B-Instruct";

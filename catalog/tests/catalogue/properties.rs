@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{AT, classify, rows};
 use proptest::prelude::*;
-use weighbridge_catalog::{Catalogue, Day, ModelId, Openness, Origin, ProviderId, Reason};
+use weighbridge_catalog::{Day, ModelId, Openness, Origin, ProviderId, Reason};
 
 /// Names whose punctuation carries meaning of its own.
 fn plain(name: &str) -> bool {
@@ -52,7 +52,7 @@ fn decimals_may_be_spelt_with_p() {
 }
 
 fn assert_of_the_register(name: &str, provider: &str, address: &str, day: i32) {
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let families: BTreeSet<&str> = catalogue.families().collect();
     let found = catalogue.classify(name, Origin { provider, address }, Day(day));
     assert!(found.family.is_empty() || families.contains(found.family));
@@ -60,7 +60,7 @@ fn assert_of_the_register(name: &str, provider: &str, address: &str, day: i32) {
     assert!(found.provider == ProviderId::UNLISTED || catalogue.provider(found.provider).is_some());
     if let Some(model) = catalogue.model(found.model) {
         assert_eq!(model.openness_at(Day(day)), found.openness);
-        assert_eq!(model.family, found.family);
+        assert_eq!(model.family(), found.family);
     }
     if matches!(found.reason, Reason::Opaque | Reason::Router | Reason::Unmatched) {
         assert_eq!((found.model, found.openness), (ModelId::UNLISTED, Openness::Unknown));

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::support::{AT, classify, rows};
-use weighbridge_catalog::{Catalogue, CatalogueVersion, Day, ModelId, Openness, Origin, ProviderId, Reason};
+use weighbridge_catalog::{
+    CatalogueVersion, Day, ModelId, Openness, Origin, ProviderId, Reason, Sources, lint,
+};
 
 /// Names written for this crate, one `name,expectation` a line, to reach every family: `open`, `closed` or `unknown`.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -33,44 +35,39 @@ fn every_family_has_a_name() {
     let all = labelled.iter().map(|row| row.name.as_str()).chain(names().map(|(name, _)| name));
     let reached: BTreeSet<&str> = all.map(|name| classify(name).family).collect();
     let unseen: Vec<_> =
-        Catalogue::embedded().families().filter(|family| !reached.contains(family)).collect();
+        weighbridge_catalog::embedded().families().filter(|family| !reached.contains(family)).collect();
     assert!(unseen.is_empty(), "no name reaches {unseen:?}");
 }
 
 #[test]
 fn every_makers_own_provider_has_models() {
-    let catalogue = Catalogue::embedded();
-    let makers: BTreeSet<&str> = catalogue.models().map(|model| model.developer.as_str()).collect();
+    let catalogue = weighbridge_catalog::embedded();
+    let makers: BTreeSet<&str> = catalogue.models().map(|model| model.developer()).collect();
     for provider in catalogue.providers().filter(|provider| !provider.developer.is_empty()) {
-        assert!(makers.contains(provider.developer.as_str()), "{}: {}", provider.name, provider.developer);
+        assert!(makers.contains(provider.developer), "{}: {}", provider.name, provider.developer);
     }
+}
+
+fn data() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data")
 }
 
 #[test]
 fn lint_finds_nothing() {
-    assert_eq!(Catalogue::embedded().lint(), []);
-}
-
-#[test]
-fn every_family_file_is_embedded() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/families");
-    let embedded = include_str!("../../src/embedded.rs");
-    for entry in std::fs::read_dir(folder).expect("the folder") {
-        let name = entry.expect("an entry").file_name().into_string().expect("a name");
-        assert!(embedded.contains(&format!("data/families/{name}")), "{name}");
-    }
+    let sources = Sources::read(&data()).expect("the data folder");
+    assert_eq!(lint(&sources).expect("a register"), []);
 }
 
 #[test]
 fn numbers_lead_back_to_their_entries() {
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     assert_eq!(catalogue.version(), CatalogueVersion(2_026_112_301));
     assert_eq!(catalogue.facts_until(), Day::from_civil(2026, 10, 9));
     for model in catalogue.models() {
-        assert_eq!(catalogue.model(model.id).map(|found| &found.name), Some(&model.name));
+        assert_eq!(catalogue.model(model.id()).map(|found| found.name()), Some(model.name()));
     }
     for provider in catalogue.providers() {
-        assert_eq!(catalogue.provider(provider.id).map(|found| &found.name), Some(&provider.name));
+        assert_eq!(catalogue.provider(provider.id), Some(provider));
     }
     assert!(catalogue.model(ModelId::UNLISTED).is_none());
     assert!(catalogue.provider(ProviderId::UNLISTED).is_none());
@@ -94,7 +91,7 @@ fn openness_has_dates() {
     ] {
         let (year, month, date) = day;
         let at = Day::from_civil(year, month, date);
-        let found = Catalogue::embedded().classify(name, Origin::default(), at);
+        let found = weighbridge_catalog::embedded().classify(name, Origin::default(), at);
         assert_eq!(found.openness, expected, "{name} on {day:?}");
     }
 }
@@ -158,14 +155,14 @@ fn models_are_told_apart() {
         ("accounts/fireworks/models/llama-v3p1-8b-instruct", "llama-3.1"),
     ] {
         let id = classify(name).model;
-        let found = Catalogue::embedded().model(id).map_or("none", |found| found.name.as_str());
+        let found = weighbridge_catalog::embedded().model(id).map_or("none", |found| found.name());
         assert_eq!(found, model, "{name}");
     }
 }
 
 #[test]
 fn licences_go_with_periods() {
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let id = classify("glm-5.3").model;
     let model = catalogue.model(id).expect("in the register");
     assert_eq!(model.licence_at(Day::from_civil(2026, 9, 1)), "GLM-5.3 License");

@@ -1,6 +1,6 @@
 //! Reads the labelled names.
 
-use weighbridge_catalog::{Catalogue, Classification, Day, Origin};
+use weighbridge_catalog::{Classification, Day, Origin};
 
 /// The day the facts of the set are of.
 pub(crate) const AT: Day = Day::from_civil(2026, 10, 9);
@@ -50,5 +50,5 @@ fn fields(line: &str) -> Vec<String> {
 
 /// Classifies a name without anything beside it.
 pub(crate) fn classify(name: &str) -> Classification {
-    Catalogue::embedded().classify(name, Origin::default(), AT)
+    weighbridge_catalog::embedded().classify(name, Origin::default(), AT)
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_catalog::Day;
 use weighbridge_proto::cells::Cell;
 
 use crate::discard::Refusal;
@@ -111,7 +111,7 @@ pub fn count_files(
     now_ms: u64,
 ) -> Result<Counted, CaptureError> {
     let day = Day::from_unix_seconds(now_ms / 1_000);
-    let mut intake = Intake::new(profile, Catalogue::embedded(), day, 0);
+    let mut intake = Intake::new(profile, weighbridge_catalog::embedded(), day, 0);
     let mut refused_files = Vec::new();
     for path in files {
         let bytes =
@@ -138,7 +138,7 @@ pub fn count(
     out: &mut impl Write,
 ) -> Result<(), CaptureError> {
     let mut counted = count_files(source, profile, files, now_ms)?;
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let mut views: Vec<_> = counted.cells.iter().map(|cell| CellView::of(cell, catalogue)).collect();
     views.sort();
     for view in &views {

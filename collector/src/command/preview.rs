@@ -7,7 +7,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use weighbridge_catalog::Catalogue;
 use weighbridge_proto::report::{self, COLLECTOR_ID_BYTES, CollectorId};
 
 use super::count::{CaptureError, CaptureSource, count_files};
@@ -37,7 +36,7 @@ pub fn preview(
     let mut counted = count_files(source, config.profile(), files, now_ms)?;
     let sealed = sealed(config, &mut counted.intake, &counted.cells, now_ms)?;
     let checked = report::check(&sealed.bytes).map_err(io::Error::other)?;
-    let view = ReportView::of(&checked, Catalogue::embedded());
+    let view = ReportView::of(&checked, weighbridge_catalog::embedded());
     writeln!(out, "# the report, decoded")?;
     serde_json::to_writer_pretty(&mut *out, &view).map_err(io::Error::from)?;
     writeln!(out, "\n# the same report as it would go over the wire: {} bytes", sealed.bytes.len())?;

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
-use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_catalog::Day;
 use weighbridge_collector::intake::Intake;
 use weighbridge_collector::profile::Profile;
 use weighbridge_proto::cells::Counts;
@@ -28,7 +28,7 @@ pub const NOON_MS: u64 = 1_795_435_200_000;
 pub fn intake(profile: Profile, started_ms: u64) -> Intake {
     Intake::new(
         profile,
-        Catalogue::embedded(),
+        weighbridge_catalog::embedded(),
         Day::from_unix_seconds(NOON_MS / 1_000),
         started_ms * 1_000_000,
     )

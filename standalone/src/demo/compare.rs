@@ -8,7 +8,7 @@ use serde::Deserialize;
 use weighbridge_aggregator::config;
 use weighbridge_aggregator::split::{By, Group, OutcomeFilter, Source, SplitQuery, Sums, query};
 use weighbridge_aggregator::store::Store;
-use weighbridge_catalog::{Catalogue, ModelId, Openness};
+use weighbridge_catalog::{ModelId, Openness};
 use weighbridge_proto::cells::Counts;
 use weighbridge_proto::v1::{Operation, Outcome, Vantage};
 
@@ -43,13 +43,13 @@ struct Counted {
 pub(super) async fn counted(clickhouse: &config::ClickHouse, began_s: u64) -> anyhow::Result<Truth> {
     let client = clickhouse::Client::default().with_url(&clickhouse.url).with_database(&clickhouse.database);
     let rows: Vec<Counted> = client.query(COUNTED).bind(began_s).fetch_all().await.context("the ledger")?;
-    let catalogue = Catalogue::embedded();
+    let catalogue = weighbridge_catalog::embedded();
     let mut counted = Truth::default();
     for row in rows {
         let model =
             Some(ModelId(row.model)).filter(|id| *id != ModelId::UNLISTED).and_then(|id| catalogue.model(id));
         let key = Key {
-            model: model.map_or("unlisted", |model| model.name.as_ref()).to_owned(),
+            model: model.map_or("unlisted", |model| model.name()).to_owned(),
             openness: row.openness,
             outcome: row.outcome,
             choice: row.choice,

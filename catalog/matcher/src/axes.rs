@@ -1,10 +1,10 @@
 //! The two axes of a classification, with the numbers of the wire (`proto/weighbridge/v1/uplink.proto`) and one name each,
 //! used in SQL, JSON, YAML and on the terminal. Numbers and names never change.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A property of a model's weights at a date.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Openness {
@@ -66,7 +66,7 @@ impl Openness {
 }
 
 /// Who runs the weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Hosting {

@@ -6,16 +6,17 @@
 use crate::Reason;
 use crate::envelope::Envelope;
 use crate::lexicon::flag;
-use crate::matcher::{Condition, Rule, Token};
+use crate::matcher::Token;
+use crate::tables::{Condition, Rule, condition_kind, rule_flag};
 use crate::token::Kind;
 
 /// Whether `rule`, whose prefix fits, holds with `rest` after it.
-pub(crate) fn holds(rule: &Rule, rest: &[Token]) -> bool {
-    rule.conditions.iter().all(|condition| match condition {
-        Condition::Later(symbol) => rest.iter().any(|token| token.symbol == *symbol),
-        Condition::Sized => size_follows(rest),
-        Condition::Ends => rest.iter().all(known),
-        Condition::Last => rest.is_empty(),
+pub(crate) fn holds(rule: &Rule, conditions: &[Condition], rest: &[Token]) -> bool {
+    conditions.iter().all(|condition| match condition.kind {
+        condition_kind::LATER => rest.iter().any(|token| token.symbol == condition.symbol.get()),
+        condition_kind::SIZED => size_follows(rest),
+        condition_kind::ENDS => rest.iter().all(known),
+        _ => rest.is_empty(),
     }) && proves(rule, rest)
 }
 
@@ -37,17 +38,19 @@ fn known(token: &Token) -> bool {
 
 fn proves(rule: &Rule, rest: &[Token]) -> bool {
     let sized = rest.iter().any(|token| token.kind == Kind::Size);
-    if rule.never_sized && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0)) {
+    if rule.has(rule_flag::NEVER_SIZED)
+        && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0))
+    {
         // No closed model of this family tells its size: these are somebody's weights, named after it.
         return false;
     }
-    if rule.open && sized {
+    if rule.has(rule_flag::OPEN) && sized {
         return true;
     }
-    if rule.weak {
+    if rule.has(rule_flag::WEAK) {
         return rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest));
     }
-    if rule.versioned {
+    if rule.has(rule_flag::VERSIONED) {
         // `gpt-4-you-gifts`: a sentence goes on after the number.
         return rest.len() < 2 || ordinary_words(rest) < rest.len();
     }

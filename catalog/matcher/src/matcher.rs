@@ -13,7 +13,8 @@
 
 use crate::envelope::{Envelope, MAX_NAME};
 use crate::guard;
-use crate::lexicon::{Lexicon, OUTSIDE, Symbol, flag};
+use crate::lexicon::{OUTSIDE, Symbol, flag};
+use crate::tables::{NONE, Rule, Tables, rule_flag};
 use crate::token::{Kind, tokenise};
 use crate::{Openness, Reason};
 
@@ -34,83 +35,17 @@ pub(crate) struct Token {
     pub(crate) short: bool,
 }
 
-/// A condition on the tokens after a rule's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// This word comes later.
-    Later(Symbol),
-    /// A parameter count comes later.
-    Sized,
-    /// Nothing but qualifiers comes later.
-    Ends,
-    /// Nothing comes later.
-    Last,
-}
-
-/// A pattern of the register, without its prefix: that is its place in the trie.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    /// Index of the model, `None` if the pattern proves the family only.
-    pub(crate) model: Option<u16>,
-    pub(crate) family: u16,
-    pub(crate) conditions: Vec<Condition>,
-    /// How specific the pattern is.
-    pub(crate) weight: u8,
-    /// Tokens of the prefix.
-    pub(crate) length: u8,
-    /// The prefix holds a digit.
-    pub(crate) versioned: bool,
-    /// Made of ordinary words.
-    pub(crate) weak: bool,
-    /// A maker's moving name.
-    pub(crate) alias: bool,
-    /// A router, no model.
-    pub(crate) router: bool,
-    /// At some date the weights are open.
-    pub(crate) open: bool,
-    /// Closed at every date, and no model of it tells a parameter count.
-    pub(crate) never_sized: bool,
-}
-
-/// A family, as the matcher needs it.
-#[derive(Debug)]
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) developer: u16,
-}
-
-/// An organisation that publishes weights only.
-#[derive(Debug)]
-pub(crate) struct Organisation {
-    pub(crate) name: String,
-    pub(crate) openness: Openness,
-    pub(crate) developer: u16,
-    /// Only names that tell a parameter count.
-    pub(crate) sized: bool,
-}
-
 /// What the matcher says of a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict {
-    /// Index of the model.
+    /// Row of the model.
     pub(crate) model: Option<u16>,
     pub(crate) family: &'static str,
+    /// Row of the developer.
     pub(crate) developer: Option<u16>,
     /// Openness when no model is known.
     pub(crate) openness: Openness,
     pub(crate) reason: Reason,
-}
-
-/// The tables.
-#[derive(Debug)]
-pub(crate) struct Matcher {
-    pub(crate) lexicon: Lexicon,
-    pub(crate) rules: Vec<Rule>,
-    /// By trie node: the rules that end there, as a range of `rules`.
-    pub(crate) rules_at: Vec<(u16, u16)>,
-    pub(crate) families: Vec<Family>,
-    /// By name.
-    pub(crate) organisations: Vec<Organisation>,
 }
 
 /// Tokens of two neighbouring segments on the stack.
@@ -123,13 +58,39 @@ pub(crate) struct Tokens {
 
 /// A rule that holds at a place.
 #[derive(Clone, Copy)]
-pub(crate) struct Match<'a> {
-    pub(crate) rule: &'a Rule,
+pub(crate) struct Match {
+    pub(crate) rule: &'static Rule,
     /// First token of the match.
     pub(crate) start: usize,
 }
 
-impl Matcher {
+impl Verdict {
+    /// A verdict that names nothing.
+    pub(crate) const fn nothing(reason: Reason) -> Verdict {
+        Verdict { model: None, family: "", developer: None, openness: Openness::Unknown, reason }
+    }
+}
+
+impl Rule {
+    /// Whether a bit of `rule_flag` is set.
+    #[inline]
+    pub(crate) fn has(&self, bit: u8) -> bool {
+        self.flags & bit != 0
+    }
+
+    /// Row of the model, if the pattern proves more than the family.
+    fn model(&self) -> Option<u16> {
+        Some(self.model.get()).filter(|row| *row != NONE)
+    }
+}
+
+impl Match {
+    fn is_versioned_and_strong(&self) -> bool {
+        self.rule.has(rule_flag::VERSIONED) && !self.rule.has(rule_flag::WEAK)
+    }
+}
+
+impl Tables {
     /// What the register says of `name`.
     pub(crate) fn look_up(&self, name: &str) -> Verdict {
         let Some(envelope) = Envelope::open(name) else { return Verdict::nothing(Reason::Unmatched) };
@@ -143,9 +104,9 @@ impl Matcher {
             };
             let found = self
                 .leading(&tokens, boundary)
-                .filter(|found| number == 0 || found.rule.versioned && !found.rule.weak);
+                .filter(|found| number == 0 || found.is_versioned_and_strong());
             let inside = match found {
-                Some(Match { rule: Rule { model: Some(_), .. }, .. }) => None,
+                Some(found) if found.rule.model().is_some() => None,
                 _ if number == 0 => self.base_inside(&tokens, boundary),
                 _ => None,
             };
@@ -159,7 +120,7 @@ impl Matcher {
     }
 
     /// The heaviest match at the start of the segment, or across the boundary before it.
-    fn leading<'a>(&'a self, tokens: &Tokens, boundary: usize) -> Option<Match<'a>> {
+    fn leading(&self, tokens: &Tokens, boundary: usize) -> Option<Match> {
         let mut best = None;
         if boundary > 0 {
             self.walk(tokens, 0, boundary, &mut best);
@@ -174,7 +135,7 @@ impl Matcher {
     }
 
     /// A versioned open base further inside the segment.
-    fn base_inside<'a>(&'a self, tokens: &Tokens, boundary: usize) -> Option<Match<'a>> {
+    fn base_inside(&self, tokens: &Tokens, boundary: usize) -> Option<Match> {
         let all = tokens.all();
         if !all[boundary.min(all.len())..]
             .iter()
@@ -185,52 +146,53 @@ impl Matcher {
         (boundary + 1..tokens.count).find_map(|start| {
             let mut best = None;
             self.walk(tokens, start, start, &mut best);
-            best.filter(|found: &Match<'_>| found.rule.versioned && !found.rule.weak && found.rule.open)
+            best.filter(|found: &Match| found.is_versioned_and_strong() && found.rule.has(rule_flag::OPEN))
         })
     }
 
     /// Walks the trie from `start` and keeps in `best` the heaviest rule that reaches beyond token `beyond`.
-    fn walk<'a>(&'a self, tokens: &Tokens, start: usize, beyond: usize, best: &mut Option<Match<'a>>) {
+    fn walk(&self, tokens: &Tokens, start: usize, beyond: usize, best: &mut Option<Match>) {
         let all = tokens.all();
         let mut node = 0;
         for (at, token) in all.iter().enumerate().skip(start) {
             if token.symbol == OUTSIDE {
                 return;
             }
-            let Some(next) = self.lexicon.next(node, token.symbol) else { return };
+            let Some(next) = self.next(node, token.symbol) else { return };
             node = next;
             if at < beyond {
                 continue;
             }
-            let (first, last) = self.rules_at[usize::from(node)];
+            let place = usize::from(node);
+            let (first, last) = (self.rules_at[place].get(), self.rules_at[place + 1].get());
             for rule in &self.rules[usize::from(first)..usize::from(last)] {
                 let heavier = best.is_none_or(|found| rule.weight > found.rule.weight);
-                if heavier && guard::holds(rule, &all[at + 1..]) {
+                if heavier && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..]) {
                     *best = Some(Match { rule, start });
                 }
             }
         }
     }
 
-    fn verdict(&self, found: Match<'_>, tokens: &Tokens, derived: bool) -> Verdict {
+    fn verdict(&self, found: Match, tokens: &Tokens, derived: bool) -> Verdict {
         let rule = found.rule;
-        if rule.router {
+        if rule.has(rule_flag::ROUTER) {
             return Verdict::nothing(Reason::Router);
         }
-        let family = &self.families[usize::from(rule.family)];
+        let family = &self.families[usize::from(rule.family.get())];
         let rest = &tokens.all()[found.start..];
-        let reason = match rule.model {
+        let reason = match rule.model() {
             None => Reason::Unmatched,
-            Some(_) if rule.alias => Reason::Alias,
+            Some(_) if rule.has(rule_flag::ALIAS) => Reason::Alias,
             Some(_) if derived || rest.iter().any(|token| token.flags & flag::DERIVED != 0) => {
                 Reason::Derived
             }
             Some(_) => Reason::Matched,
         };
         Verdict {
-            model: rule.model,
-            family: family.name,
-            developer: Some(family.developer),
+            model: rule.model(),
+            family: self.text(family.name),
+            developer: Some(family.developer.get()),
             openness: Openness::Unknown,
             reason,
         }
@@ -239,15 +201,15 @@ impl Matcher {
     /// An organisation before the name that publishes weights only.
     fn organisation(&self, envelope: &Envelope) -> Option<Verdict> {
         let name = envelope.segment(1)?;
-        let place = self.organisations.binary_search_by(|known| known.name.as_bytes().cmp(name)).ok()?;
+        let place = self.organisations.binary_search_by(|known| known.name.bytes(self).cmp(name)).ok()?;
         let organisation = &self.organisations[place];
         let mut sized = false;
         tokenise(envelope.segment(0)?, |piece| sized |= piece.kind == Kind::Size);
-        (sized || !organisation.sized).then_some(Verdict {
+        (sized || organisation.sized == 0).then(|| Verdict {
             model: None,
             family: "",
-            developer: Some(organisation.developer),
-            openness: organisation.openness,
+            developer: Some(organisation.developer.get()),
+            openness: Openness::from_number(u64::from(organisation.openness)).unwrap_or_default(),
             reason: Reason::Matched,
         })
     }
@@ -263,25 +225,6 @@ impl Matcher {
         tokens.add(self, segment);
         (!tokens.overflow).then_some((tokens, boundary))
     }
-
-    /// Every family's name, once.
-    pub(crate) fn families(&self) -> impl Iterator<Item = &'static str> {
-        self.families.iter().map(|family| family.name)
-    }
-
-    /// Bytes of the tables.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lexicon.bytes()
-            + self.rules.capacity() * size_of::<Rule>()
-            + self.rules.iter().map(|rule| rule.conditions.capacity() * size_of::<Condition>()).sum::<usize>()
-            + self.rules_at.capacity() * size_of::<(u16, u16)>()
-            + self.families.capacity() * size_of::<Family>()
-            + self
-                .organisations
-                .iter()
-                .map(|known| size_of::<Organisation>() + known.name.capacity())
-                .sum::<usize>()
-    }
 }
 
 impl Tokens {
@@ -290,12 +233,12 @@ impl Tokens {
         &self.tokens[..self.count]
     }
 
-    fn add(&mut self, matcher: &Matcher, text: &[u8]) {
+    fn add(&mut self, tables: &Tables, text: &[u8]) {
         debug_assert!(text.len() <= MAX_NAME);
         tokenise(text, |piece| {
-            let symbol = matcher.lexicon.symbol(&text[piece.start..piece.end]);
+            let symbol = tables.symbol(&text[piece.start..piece.end]);
             let short = piece.end - piece.start <= 2;
-            let token = Token { symbol, kind: piece.kind, flags: matcher.lexicon.flags(symbol), short };
+            let token = Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short };
             match self.tokens.get_mut(self.count) {
                 Some(place) => {
                     *place = token;

@@ -15,7 +15,7 @@
 //! licence = "proprietary"
 //! source = ["AA 2026-07-10"]       # why
 //!   [[family.model]]
-//!   id = 101                       # permanent
+//!   id = 101                       # permanent; `catalog lint --allot` gives it
 //!   name = "gpt-4o"
 //!   match = ["gpt 4 o"]            # token lists, see below
 //!   alias = false                  # a maker's moving name
@@ -31,9 +31,67 @@
 //! A pattern is tokens in order, split like names (`token.rs`). `a|b` is either. After the tokens may follow `* word` (that
 //! word later anywhere), `#b` (a parameter count later), `$` (nothing but qualifiers), `!` (nothing). The heaviest match wins.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 
 use crate::{Day, Hosting, Openness};
+
+/// The files of a data folder.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// `register.toml`.
+    pub register: String,
+    /// `words.toml`.
+    pub words: String,
+    /// `providers.toml`.
+    pub providers: String,
+    /// `numbers.csv`.
+    pub numbers: String,
+    /// `families/`: file name and text, by name.
+    pub families: Vec<(String, String)>,
+}
+
+/// A data folder that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct SourceError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Sources {
+    /// Reads `folder`.
+    ///
+    /// # Errors
+    /// A file is missing or is not UTF-8.
+    pub fn read(folder: &Path) -> Result<Sources, SourceError> {
+        let text =
+            |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| SourceError { path, source });
+        let families_folder = folder.join("families");
+        let failed = |source| SourceError { path: families_folder.clone(), source };
+        let mut families = Vec::new();
+        for entry in std::fs::read_dir(&families_folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let name =
+                    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+                families.push((name, text(path)?));
+            }
+        }
+        families.sort();
+        Ok(Sources {
+            register: text(folder.join("register.toml"))?,
+            words: text(folder.join("words.toml"))?,
+            providers: text(folder.join("providers.toml"))?,
+            numbers: text(folder.join("numbers.csv"))?,
+            families,
+        })
+    }
+}
 
 /// `data/register.toml`.
 #[derive(Debug, Deserialize)]
@@ -90,7 +148,7 @@ pub(crate) struct FamilyEntry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ModelEntry {
-    pub(crate) id: u32,
+    pub(crate) id: Option<u32>,
     pub(crate) name: String,
     #[serde(rename = "match")]
     pub(crate) patterns: Vec<String>,
@@ -131,7 +189,7 @@ pub(crate) struct ProvidersFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ProviderEntry {
-    pub(crate) id: u16,
+    pub(crate) id: Option<u16>,
     pub(crate) name: String,
     pub(crate) hosting: Hosting,
     pub(crate) developer: Option<String>,
@@ -155,14 +213,6 @@ impl TryFrom<String> for Date {
     type Error = String;
 
     fn try_from(text: String) -> Result<Date, String> {
-        let mut parts = text.split('-').map(str::parse::<i32>);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(year)), Some(Ok(month)), Some(Ok(day)), None)
-                if (1..=12).contains(&month) && (1..=31).contains(&day) =>
-            {
-                Ok(Date(Day::from_civil(year, month as u32, day as u32)))
-            }
-            _ => Err(format!("not a day (yyyy-mm-dd): {text}")),
-        }
+        Day::from_text(&text).map(Date).ok_or_else(|| format!("not a day (yyyy-mm-dd): {text}"))
     }
 }
