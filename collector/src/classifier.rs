@@ -1,6 +1,7 @@
 //! Names to numbers: the one place where a model name is looked at, through a bounded cache.
 //!
-//! In: a model name, its provider label and upstream address, as a source spells them. Out: numbers of the register.
+//! In: a model name, its provider label and upstream address, as a source spells them. Out: numbers of the register. The
+//! contributor's own aliases win over the register.
 //! Guarantees: nothing of a name outlives the call but its keyed hash (random key per process, never exported), which
 //! indexes the cache; a cached answer is the catalogue's answer of the same day.
 
@@ -8,12 +9,15 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use weighbridge_catalog::{Catalogue, Classification, Day, ModelId, Openness, Origin, ProviderId, Reason};
 
+use crate::aliases::Aliases;
+
 /// Entries of the direct-mapped cache: gateways serve tens of models, an entry takes 72 bytes.
 const CACHE_ENTRIES: usize = 256;
 
 /// Classifies names on one day.
 pub struct Classifier {
     catalogue: &'static Catalogue,
+    aliases: Aliases,
     hasher: foldhash::fast::RandomState,
     day: Day,
     cache: Box<[Option<(u64, Classification)>]>,
@@ -26,10 +30,10 @@ impl std::fmt::Debug for Classifier {
 }
 
 impl Classifier {
-    /// A classifier over `catalogue`, for traffic of `day`.
-    pub fn new(catalogue: &'static Catalogue, day: Day) -> Classifier {
+    /// A classifier over `aliases` and `catalogue`, for traffic of `day`.
+    pub fn new(catalogue: &'static Catalogue, aliases: Aliases, day: Day) -> Classifier {
         let cache = vec![None; CACHE_ENTRIES].into_boxed_slice();
-        Classifier { catalogue, hasher: foldhash::fast::RandomState::default(), day, cache }
+        Classifier { catalogue, aliases, hasher: foldhash::fast::RandomState::default(), day, cache }
     }
 
     /// The catalogue in use.
@@ -60,7 +64,7 @@ impl Classifier {
         {
             return *classification;
         }
-        let classification = self.catalogue.classify(name, origin, self.day);
+        let classification = look_up(self.catalogue, &self.aliases, name, origin, self.day);
         *slot = Some((hash, classification));
         classification
     }
@@ -75,5 +79,25 @@ impl Classifier {
             provider: ProviderId::UNLISTED,
             reason: Reason::Unmatched,
         }
+    }
+}
+
+fn look_up(
+    catalogue: &Catalogue,
+    aliases: &Aliases,
+    name: &str,
+    origin: Origin<'_>,
+    day: Day,
+) -> Classification {
+    let aliased = aliases.get(name).and_then(|alias| Some((alias, catalogue.model(alias.model)?)));
+    let Some((alias, model)) = aliased else { return catalogue.classify(name, origin, day) };
+    let (hosting, provider) = catalogue.hosting_of(model, name, origin, day);
+    Classification {
+        model: model.id(),
+        family: model.family(),
+        openness: model.openness_at(day),
+        hosting: alias.hosting.unwrap_or(hosting),
+        provider,
+        reason: Reason::Alias,
     }
 }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tonic::transport::Endpoint;
+use weighbridge_catalog::Catalogue;
 use weighbridge_proto::report::{MAX_WINDOW_S, MIN_WINDOW_S};
 use weighbridge_proto::v1::{Environment, Vantage};
 
+use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
 use crate::profile::Profile;
@@ -43,6 +45,9 @@ pub enum ConfigError {
         /// What to write instead.
         fix: String,
     },
+    /// The file of aliases.
+    #[error("config: aliases_file: {0}")]
+    Aliases(#[from] AliasError),
 }
 
 impl ConfigError {
@@ -52,6 +57,7 @@ impl ConfigError {
             ConfigError::Read { .. } => "read",
             ConfigError::Parse(_) => "parse",
             ConfigError::Value { .. } => "value",
+            ConfigError::Aliases(error) => error.code(),
         }
     }
 }
@@ -67,6 +73,9 @@ pub struct Config {
     /// Where the collector stands: gateway, server or client.
     #[serde(default = "default_vantage")]
     pub vantage: String,
+    /// The contributor's own names for models, see `aliases.rs`; the file never leaves.
+    #[serde(default)]
+    pub aliases_file: Option<PathBuf>,
     /// Length of a window, seconds, 10 to 3,600.
     #[serde(default = "default_window")]
     pub window_s: u32,
@@ -221,6 +230,15 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         Config::parse(&text, |name| std::env::var(name).ok())
+    }
+
+    /// The contributor's aliases; none without `aliases_file`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or an entry is wrong.
+    pub fn aliases(&self, catalogue: &Catalogue) -> Result<Aliases, ConfigError> {
+        let file = self.aliases_file.as_deref();
+        Ok(file.map(|path| Aliases::load(path, catalogue)).transpose()?.unwrap_or_default())
     }
 
     /// Parses and checks a text, with `environment` to look up overrides.

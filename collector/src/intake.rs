@@ -4,7 +4,7 @@
 //! skipped and refused. Guarantees: a payload that cannot be read whole changes no count; an item that is wrong is refused
 //! alone, the others count. Pure: no clock, no I/O.
 
-use weighbridge_catalog::{Catalogue, CatalogueVersion, Day};
+use weighbridge_catalog::{CatalogueVersion, Day};
 
 use crate::classifier::Classifier;
 use crate::count::{Counter, StagedPoint};
@@ -92,8 +92,8 @@ const STAGED_KEPT: usize = 1_024;
 
 impl Intake {
     /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
-    pub fn new(profile: Profile, catalogue: &'static Catalogue, day: Day, started_unix_nano: u64) -> Intake {
-        let mapper = Mapper { classifier: Classifier::new(catalogue, day), hasher: Default::default() };
+    pub fn new(profile: Profile, classifier: Classifier, started_unix_nano: u64) -> Intake {
+        let mapper = Mapper { classifier, hasher: Default::default() };
         let counter = Counter::new(started_unix_nano);
         Intake { profile, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
     }

@@ -4,6 +4,7 @@
 //! `intake` and `run` assemble them. Everything up to `window` is pure: the caller passes the time.
 
 pub mod admin;
+pub mod aliases;
 pub mod classifier;
 pub mod command;
 pub mod config;

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use weighbridge_catalog::Day;
+use weighbridge_collector::aliases::Aliases;
+use weighbridge_collector::command::catalog::{CatalogCommand, catalog, parse_day};
+use weighbridge_collector::command::classify::classify;
 use weighbridge_collector::command::count::{CaptureSource, count};
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
@@ -58,9 +62,26 @@ enum Command {
         /// Whose telemetry it is.
         #[arg(long, default_value = "litellm")]
         profile: Profile,
+        /// The contributor's own names for models.
+        #[arg(long)]
+        aliases: Option<PathBuf>,
         /// Captured payloads, in order: `.pb` is protobuf, everything else JSON.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Say what the register says of names: CSV with header `provider,name` on standard input, CSV on standard output.
+    Classify {
+        /// Day of the traffic, yyyy-mm-dd, for rows without a column `at`; today by default.
+        #[arg(long, value_parser = parse_day)]
+        at: Option<Day>,
+        /// The contributor's own names for models.
+        #[arg(long)]
+        aliases: Option<PathBuf>,
+    },
+    /// Check, compare, measure and export the register of models.
+    Catalog {
+        #[command(subcommand)]
+        command: CatalogCommand,
     },
 }
 
@@ -85,6 +106,7 @@ fn main() -> ExitCode {
 
 fn act(command: Command) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
+    let today = Day::from_unix_seconds(now_ms / 1_000);
     match command {
         Command::Run { config } => run_until_signal(Config::load(&config)?),
         Command::Validate { config } => {
@@ -106,13 +128,30 @@ fn act(command: Command) -> anyhow::Result<()> {
             preview(&config, &files, now_ms, &mut out)?;
             Ok(out.flush()?)
         }
-        Command::Count { source, profile, files } => {
+        Command::Count { source, profile, aliases, files } => {
+            let aliases = read_aliases(aliases)?;
             let mut out = io::BufWriter::new(io::stdout().lock());
-            let counted = count(source, profile, &files, now_ms, &mut out);
+            let counted = count(source, profile, aliases, &files, now_ms, &mut out);
             out.flush()?;
             Ok(counted?)
         }
+        Command::Classify { at, aliases } => {
+            let (day, aliases) = (at.unwrap_or(today), read_aliases(aliases)?);
+            let out = io::BufWriter::new(io::stdout().lock());
+            Ok(classify(weighbridge_catalog::embedded(), aliases, day, io::stdin().lock(), out)?)
+        }
+        Command::Catalog { command } => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let done = catalog(&command, today, &mut out);
+            out.flush()?;
+            Ok(done?)
+        }
     }
+}
+
+fn read_aliases(file: Option<PathBuf>) -> anyhow::Result<Aliases> {
+    let file = file.map(|path| Aliases::load(&path, weighbridge_catalog::embedded()));
+    Ok(file.transpose()?.unwrap_or_default())
 }
 
 /// One thread is enough for more spans than a gateway makes, and keeps the sidecar small.

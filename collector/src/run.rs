@@ -18,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use weighbridge_catalog::{Catalogue, Day};
 
 use crate::admin::{self, Observed, SealStats};
+use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
 use crate::deliver::spool::{Spool, SpoolError};
@@ -150,7 +151,8 @@ fn edge(
         gateway_product: config.profile().gateway_product(),
     };
     let day = Day::from_unix_seconds(now_ms / 1_000);
-    let intake = Intake::new(config.profile(), catalogue, day, now_ms.saturating_mul(1_000_000));
+    let classifier = Classifier::new(catalogue, config.aliases(catalogue)?, day);
+    let intake = Intake::new(config.profile(), classifier, now_ms.saturating_mul(1_000_000));
     Ok(Edge::new(intake, header, now_ms))
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::command::count::{CaptureSource, count_files};
 use weighbridge_collector::profile::Profile;
 use weighbridge_collector::report_view::CellView;
@@ -24,7 +25,7 @@ fn captured(
     names: &[&str],
 ) -> (Counts, BTreeMap<String, Counts>, BTreeMap<&'static str, u64>) {
     let files: Vec<_> = names.iter().map(|name| fixture(name)).collect();
-    let mut counted = count_files(source, Profile::Litellm, &files, NOW_MS).unwrap();
+    let mut counted = count_files(source, Profile::Litellm, Aliases::default(), &files, NOW_MS).unwrap();
     let mut by_model: BTreeMap<String, Counts> = BTreeMap::new();
     for cell in &counted.cells {
         let view = CellView::of(cell, weighbridge_catalog::embedded());

@@ -49,6 +49,9 @@ pub struct ServeArguments {
     /// Where the gateway runs: production, staging, development or unknown.
     #[arg(long, default_value = "development")]
     pub environment: String,
+    /// Your own names for models (see `aliases_file` of the collector).
+    #[arg(long)]
+    pub aliases: Option<PathBuf>,
     /// Address for receivers.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen: std::net::IpAddr,
@@ -110,6 +113,7 @@ impl ServeArguments {
         let config = Config {
             data_folder: self.data.join("collector"),
             environment: self.environment.clone(),
+            aliases_file: self.aliases.clone(),
             vantage: "gateway".to_owned(),
             window_s: self.window_s,
             source,

@@ -6,6 +6,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use weighbridge_catalog::Day;
+use weighbridge_collector::aliases::Aliases;
+use weighbridge_collector::classifier::Classifier;
 use weighbridge_collector::intake::{Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::Profile;
 use weighbridge_collector::source::otlp::read_spans;
@@ -31,7 +33,8 @@ fn wire_scan(criterion: &mut Criterion) {
         });
     });
     group.bench_function("scan, classify and count", |bencher| {
-        let mut intake = Intake::new(Profile::Genai, weighbridge_catalog::embedded(), Day(20_780), 0);
+        let classifier = Classifier::new(weighbridge_catalog::embedded(), Aliases::default(), Day(20_780));
+        let mut intake = Intake::new(Profile::Genai, classifier, 0);
         let mut first = 0;
         bencher.iter(|| {
             first += SPANS as u64;

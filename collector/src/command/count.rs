@@ -16,6 +16,8 @@ use serde_json::value::RawValue;
 use weighbridge_catalog::Day;
 use weighbridge_proto::cells::Cell;
 
+use crate::aliases::Aliases;
+use crate::classifier::Classifier;
 use crate::discard::Refusal;
 use crate::intake::{Encoding, Intake, Now, Signal};
 use crate::profile::Profile;
@@ -100,18 +102,20 @@ pub struct Counted {
     refused_files: Vec<RefusedFile>,
 }
 
-/// Counts `files` in order, as of `now_ms` (Unix milliseconds; openness is that of its day).
+/// Counts `files` of `profile` in order, with `aliases`, as of `now_ms` (Unix milliseconds; openness is that of its day).
 ///
 /// # Errors
 /// A file cannot be read from disk.
 pub fn count_files(
     source: CaptureSource,
     profile: Profile,
+    aliases: Aliases,
     files: &[PathBuf],
     now_ms: u64,
 ) -> Result<Counted, CaptureError> {
     let day = Day::from_unix_seconds(now_ms / 1_000);
-    let mut intake = Intake::new(profile, weighbridge_catalog::embedded(), day, 0);
+    let classifier = Classifier::new(weighbridge_catalog::embedded(), aliases, day);
+    let mut intake = Intake::new(profile, classifier, 0);
     let mut refused_files = Vec::new();
     for path in files {
         let bytes =
@@ -133,11 +137,12 @@ pub fn count_files(
 pub fn count(
     source: CaptureSource,
     profile: Profile,
+    aliases: Aliases,
     files: &[PathBuf],
     now_ms: u64,
     out: &mut impl Write,
 ) -> Result<(), CaptureError> {
-    let mut counted = count_files(source, profile, files, now_ms)?;
+    let mut counted = count_files(source, profile, aliases, files, now_ms)?;
     let catalogue = weighbridge_catalog::embedded();
     let mut views: Vec<_> = counted.cells.iter().map(|cell| CellView::of(cell, catalogue)).collect();
     views.sort();

@@ -1,4 +1,6 @@
-//! The commands beside `run`: `count` and `preview` read captures and open no socket.
+//! The commands beside `run`: they read captures, names and the register, and open no socket.
 
+pub mod catalog;
+pub mod classify;
 pub mod count;
 pub mod preview;

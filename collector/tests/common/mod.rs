@@ -18,6 +18,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
 use weighbridge_catalog::Day;
+use weighbridge_collector::aliases::Aliases;
+use weighbridge_collector::classifier::Classifier;
 use weighbridge_collector::intake::Intake;
 use weighbridge_collector::profile::Profile;
 use weighbridge_proto::cells::Counts;
@@ -26,12 +28,9 @@ use weighbridge_proto::cells::Counts;
 pub const NOON_MS: u64 = 1_795_435_200_000;
 
 pub fn intake(profile: Profile, started_ms: u64) -> Intake {
-    Intake::new(
-        profile,
-        weighbridge_catalog::embedded(),
-        Day::from_unix_seconds(NOON_MS / 1_000),
-        started_ms * 1_000_000,
-    )
+    let day = Day::from_unix_seconds(NOON_MS / 1_000);
+    let classifier = Classifier::new(weighbridge_catalog::embedded(), Aliases::default(), day);
+    Intake::new(profile, classifier, started_ms * 1_000_000)
 }
 
 pub fn text(key: &str, value: &str) -> KeyValue {
