@@ -32,7 +32,7 @@ pub const MAX_CELLS: usize = 10_000;
 pub const COUNT_LIMIT: u64 = 1 << 53;
 
 /// What is counted separately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CellKey {
     /// The served model.
     pub model: ModelId,
@@ -50,6 +50,26 @@ pub struct CellKey {
     pub streaming: Streaming,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl CellKey {
+    /// All fields in one number, distinct for distinct keys: every enumeration fits its bits (a test walks them).
+    fn number(&self) -> u64 {
+        u64::from(self.model.0) << 32
+            | u64::from(self.provider.0) << 16
+            | (self.openness as u64) << 13
+            | (self.hosting as u64) << 10
+            | (self.operation as u64) << 7
+            | (self.choice as u64) << 5
+            | (self.streaming as u64) << 3
+            | self.outcome as u64
+    }
+}
+
+impl std::hash::Hash for CellKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(self.number());
+    }
 }
 
 /// What is counted. Each count is below `COUNT_LIMIT`.

@@ -108,24 +108,24 @@ pub(super) fn read_attribute<'a>(
     fault: &mut Option<Refusal>,
 ) -> Payload<()> {
     // As every exporter writes it: the key first. What is not wanted ends here, unread.
-    let key_first = match message {
-        [0x0a, length @ 0..0x80, rest @ ..] => rest.split_at_checked(usize::from(*length)),
-        _ => None,
+    let (mut role, rest) = match message {
+        [0x0a, length @ 0..0x80, rest @ ..] if rest.len() >= usize::from(*length) => {
+            let (key, rest) = rest.split_at(usize::from(*length));
+            let Some(role) = role_of(key) else { return Ok(()) };
+            (Some(role), rest)
+        }
+        _ => (None, message),
     };
-    if key_first.is_some_and(|(key, _)| role_of(key).is_none()) {
-        return Ok(());
-    }
-    let (mut key, rest) = key_first.unwrap_or((b"", message));
     let mut any_value: &[u8] = b"";
     let mut fields = Fields::of(rest);
     while let Some((field, value)) = fields.next_field()? {
         match field {
-            1 => key = value.bytes()?,
+            1 => role = role_of(value.bytes()?),
             2 => any_value = value.bytes()?,
             _ => {}
         }
     }
-    let Some(role) = role_of(key) else { return Ok(()) };
+    let Some(role) = role else { return Ok(()) };
     match read_scalar(any_value)? {
         Ok(value) => attributes.set(role, value),
         Err(refusal) => *fault = Some(refusal),
@@ -133,6 +133,7 @@ pub(super) fn read_attribute<'a>(
     Ok(())
 }
 
+#[inline(always)]
 fn read_scalar(any_value: &[u8]) -> Payload<Result<Scalar<'_>, Refusal>> {
     let mut scalar = Scalar::None;
     let mut fields = Fields::of(any_value);
