@@ -5,9 +5,9 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo build lint test demo bench clean-tools
+.PHONY: help setup setup-demo build lint test demo bench fuzz clean-tools
 
-export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
+export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH)
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,14 +22,16 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM and cargo-deny into .tools;
 setup-demo: ## Installs what `make demo` needs: ClickHouse
 	scripts/install-clickhouse.sh
 
-build: ## Builds the release binaries that the tests start
-	cargo build --release --locked -p weighbridge-collector -p weighbridge-aggregator -p weighbridge
+build: ## Builds what is delivered and what the tests start: the sidecar, the aggregator, the standalone program
+	scripts/build-collector.sh
+	cargo build --release --locked -p weighbridge-aggregator -p weighbridge
 
 lint: ## Formatting, clippy with warnings as errors, licences and sources of dependencies
 	scripts/install-cargo-deny.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny --locked check licenses bans sources
+	cargo run --quiet --locked -p weighbridge-collector -- catalog lint
 
 test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and LiteLLM
 	cargo test --workspace --locked
@@ -37,8 +39,15 @@ test: setup lint build ## Everything CI runs: lint, then all tests against real 
 demo: setup-demo ## Runs everything in one process, with made-up traffic; ARGS=--serve keeps it up
 	cargo run --release --locked -p weighbridge -- demo $(ARGS)
 
-bench: ## Runs the benches
+bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked
+	cargo run --release --locked -p weighbridge-tests --bin load-otlp
+	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
+
+FUZZ_SECONDS ?= 600
+fuzz: ## Fuzzes the matcher for FUZZ_SECONDS (600)
+	scripts/install-cargo-fuzz.sh
+	cd catalog/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . classify -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
 
 clean-tools: ## Removes .tools
 	rm -rf .tools

@@ -21,6 +21,7 @@ pub mod load;
 pub mod migrate;
 mod native;
 pub mod record;
+pub mod register;
 pub mod split;
 pub mod store;
 pub mod telemetry;

@@ -21,7 +21,7 @@ use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
 use weighbridge_aggregator::split::{self, SplitArguments};
 use weighbridge_aggregator::store::Store;
-use weighbridge_aggregator::{migrate, telemetry};
+use weighbridge_aggregator::{migrate, register, telemetry};
 
 #[derive(Parser)]
 #[command(name = "weighbridge-aggregator", version, about)]
@@ -48,10 +48,14 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Migrate {
     /// Bring ClickHouse, the register in it and the topics up to this binary. May be repeated.
-    Up,
+    Up {
+        /// A register that `weighbridge-collector catalog export` wrote, instead of the one of this binary.
+        #[arg(long)]
+        register: Option<PathBuf>,
+    },
     /// Say in what the database is behind this binary; exit code 1 when it is.
     Check,
 }
@@ -98,8 +102,8 @@ async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
     let guard = telemetry::start(&config.telemetry)?;
     let store = Store::new(&config.clickhouse);
     match action {
-        Migrate::Up => {
-            migrate::up(&store).await?;
+        Migrate::Up { register } => {
+            migrate::up(&store, &register::read(register.as_deref())?).await?;
             migrate::create_topics(&config.kafka).await?;
         }
         Migrate::Check => {

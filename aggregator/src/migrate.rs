@@ -1,7 +1,7 @@
 //! The schema of ClickHouse, the register of models as tables, and the topics of Kafka.
 //!
-//! A migration is a file `migrations/NNNN_name.sql`, embedded. `{database}` and `{ledger_ttl_days}` are filled in; a statement ends with
-//! `;` at the end of a line; a line that begins with `--` is a comment. Every statement can be run again, so a migration that was
+//! A migration is a file `migrations/NNNN_name.sql`, embedded. `{database}`, `{ledger_ttl_days}` and `{dictionary_credentials}` are
+//! filled in (`store.rs`); a statement ends with `;` at the end of a line; a line that begins with `--` is a comment. Every statement can be run again, so a migration that was
 //! killed in the middle is run again from its first statement. Published files never change: `check` compares checksums.
 //!
 //! The table `migrations` holds a row per version and state (`started`, `done`); the register is replaced whole, and by an
@@ -10,10 +10,11 @@
 use clickhouse::Row;
 use serde::Deserialize;
 use tracing::info;
-use weighbridge_catalog::Hosting;
+use weighbridge_catalog::RegisterExport;
 
 use crate::config;
 use crate::kafka;
+use crate::register;
 use crate::store::{Store, StoreError};
 
 /// A migration.
@@ -39,6 +40,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     2 "rollup" "0002_rollup.sql"
     3 "register" "0003_register.sql"
     4 "views" "0004_views.sql"
+    5 "register_by_day" "0005_register_by_day.sql"
 };
 
 const MIGRATIONS_TABLE: &str = "\
@@ -50,9 +52,6 @@ COMMENT 'Which migrations were started and done.'";
 const APPLIED: &str = "\
 SELECT version, argMax(checksum, (at, state)) AS checksum, max(state = 'done') AS done \
 FROM {database}.migrations GROUP BY version ORDER BY version";
-
-/// Rows per INSERT of the register; a statement stays far below the server's limit of 256 KiB.
-const REGISTER_ROWS: usize = 500;
 
 /// Why a migration did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -121,11 +120,11 @@ struct Applied {
     done: u8,
 }
 
-/// Brings the database up to this binary: missing and unfinished migrations in order, then the register.
+/// Brings the database up to this binary: missing and unfinished migrations in order, then `register`.
 ///
 /// # Errors
 /// The first thing that failed; what was done before it stays. A migration whose file changed stops it before anything is run.
-pub async fn up(store: &Store) -> Result<(), MigrateError> {
+pub async fn up(store: &Store, register: &RegisterExport) -> Result<(), MigrateError> {
     store.run("CREATE DATABASE IF NOT EXISTS {database}").await?;
     store.run(MIGRATIONS_TABLE).await?;
     let applied: Vec<Applied> = store.rows(APPLIED).await?;
@@ -140,7 +139,7 @@ pub async fn up(store: &Store) -> Result<(), MigrateError> {
             run(store, migration).await?;
         }
     }
-    fill_register(store).await?;
+    register::fill(store, register).await?;
     Ok(())
 }
 
@@ -181,8 +180,8 @@ pub async fn check(store: &Store) -> Result<Vec<Difference>, MigrateError> {
     }
     if differences.is_empty() {
         let own = weighbridge_catalog::embedded().version().0;
-        for table in ["models", "providers"] {
-            let held = register_version(store, table).await?;
+        for table in register::TABLES {
+            let held = register::version_in(store, table).await?;
             if held < own {
                 differences.push(Difference::Register(table, held, own));
             }
@@ -227,56 +226,12 @@ pub fn statements(sql: &str) -> Vec<String> {
     body.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
 }
 
-async fn register_version(store: &Store, table: &str) -> Result<u32, StoreError> {
-    let sql = format!("SELECT max(catalogue_version) FROM {{database}}.{table}");
-    Ok(store.rows::<u32>(&sql).await?.first().copied().unwrap_or(0))
-}
-
-/// Replaces both tables of the register whole, each in one step, unless a newer binary filled them.
-async fn fill_register(store: &Store) -> Result<(), StoreError> {
-    let catalogue = weighbridge_catalog::embedded();
-    let version = catalogue.version().0;
-    let mut models = vec![format!("(0, 'unlisted', 'unlisted', '', {version})")];
-    models.extend(catalogue.models().filter(|model| model.id().0 != 0).map(|model| {
-        let (name, family, developer) =
-            (quote(model.name()), quote(model.family()), quote(model.developer()));
-        format!("({}, {name}, {family}, {developer}, {version})", model.id().0)
-    }));
-    let mut providers = vec![format!("(0, 'unlisted', '{}', {version})", Hosting::Unknown.as_str())];
-    providers.extend(catalogue.providers().filter(|provider| provider.id.0 != 0).map(|provider| {
-        let (name, hosting) = (quote(provider.name), provider.hosting.as_str());
-        format!("({}, {name}, '{hosting}', {version})", provider.id.0)
-    }));
-    for (table, rows) in [("models", models), ("providers", providers)] {
-        if register_version(store, table).await? > version {
-            info!(table, "holds the register of a newer binary, left as it is");
-            continue;
-        }
-        store.run(&format!("TRUNCATE TABLE {{database}}.{table}_stage")).await?;
-        for chunk in rows.chunks(REGISTER_ROWS) {
-            store.run(&format!("INSERT INTO {{database}}.{table}_stage VALUES {}", chunk.join(", "))).await?;
-        }
-        let replace = format!(
-            "ALTER TABLE {{database}}.{table} REPLACE PARTITION tuple() FROM {{database}}.{table}_stage"
-        );
-        store.run(&replace).await?;
-        store.run(&format!("TRUNCATE TABLE {{database}}.{table}_stage")).await?;
-        info!(table, rows = rows.len(), version, "register filled");
-    }
-    Ok(())
-}
-
-/// A string literal of ClickHouse.
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::load::rows;
     use crate::native::Columns as _;
-    use weighbridge_catalog::Openness;
+    use weighbridge_catalog::{Hosting, Openness};
     use weighbridge_proto::v1::{
         Choice, Environment, GatewayProduct, Operation, Outcome, Streaming, Vantage,
     };
@@ -286,7 +241,11 @@ mod tests {
         for (index, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, index + 1);
             for statement in statements(migration.sql) {
-                let again = ["CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW "];
+                let again = [
+                    "CREATE TABLE IF NOT EXISTS ",
+                    "CREATE OR REPLACE VIEW ",
+                    "CREATE OR REPLACE DICTIONARY ",
+                ];
                 assert!(again.iter().any(|start| statement.starts_with(start)), "{statement}");
                 assert!(statement.contains("{database}."), "{statement}");
             }
@@ -331,10 +290,5 @@ mod tests {
                 assert!(declared.is_some_and(|line| line.contains(kind)), "{name} {kind}");
             }
         }
-    }
-
-    #[test]
-    fn quoting() {
-        assert_eq!(quote(r"a'b\c"), r"'a\'b\\c'");
     }
 }

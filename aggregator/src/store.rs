@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::native::{self, Columns};
+use crate::register::quote;
 
 /// Part of a server's message that may be shown.
 const DETAIL_CHARACTERS: usize = 300;
@@ -80,6 +81,8 @@ pub struct Store {
     database: String,
     query_timeout: Duration,
     ledger_ttl_days: u16,
+    /// A dictionary asks its own server as this user; ClickHouse hides the password in what it shows of the dictionary.
+    dictionary_credentials: config::Secret,
     dedup_setting: std::sync::Arc<OnceCell<(&'static str, &'static str)>>,
 }
 
@@ -105,6 +108,7 @@ impl Store {
             database: config.database.clone(),
             query_timeout: Duration::from_secs(config.query_timeout_s),
             ledger_ttl_days: config.ledger_ttl_days,
+            dictionary_credentials: config::Secret::new(dictionary_credentials(config)),
             dedup_setting: std::sync::Arc::default(),
         }
     }
@@ -119,10 +123,11 @@ impl Store {
         self.ledger_ttl_days
     }
 
-    /// `sql` with `{database}` and `{ledger_ttl_days}` filled in.
+    /// `sql` with `{database}`, `{ledger_ttl_days}` and `{dictionary_credentials}` filled in.
     pub(crate) fn sql(&self, sql: &str) -> String {
         sql.replace("{database}", &self.database)
             .replace("{ledger_ttl_days}", &self.ledger_ttl_days.to_string())
+            .replace("{dictionary_credentials}", self.dictionary_credentials.expose())
     }
 
     /// Runs a statement that holds no data: its error may show the server's message.
@@ -179,6 +184,13 @@ impl Store {
         };
         self.dedup_setting.get_or_try_init(find).await.copied()
     }
+}
+
+/// Nothing for the server's default user without a password.
+fn dictionary_credentials(config: &config::ClickHouse) -> String {
+    let (user, password) = (&config.user, config.password.expose());
+    let user = if user.is_empty() { String::new() } else { format!("USER {} ", quote(user)) };
+    if password.is_empty() { user } else { format!("{user}PASSWORD {} ", quote(password)) }
 }
 
 /// Rows of one table, encoded once for every try.

@@ -23,8 +23,8 @@ use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config;
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
-use weighbridge_aggregator::migrate;
 use weighbridge_aggregator::store::Store;
+use weighbridge_aggregator::{migrate, register};
 
 use crate::embedded::clickhouse::{Config as ClickHouseConfig, EmbeddedClickHouse};
 
@@ -108,7 +108,7 @@ impl Pipeline {
         };
         let store_config = config::ClickHouse { url, ..config::ClickHouse::default() };
         let store = Store::new(&store_config);
-        migrate::up(&store).await.context("tables")?;
+        migrate::up(&store, &register::read(None)?).await.context("tables")?;
         let (kafka, broker) = kafka(options.kafka.as_deref()).await?;
 
         let instruments = Instruments::default();

@@ -51,10 +51,11 @@ pub fn tool(relative: &str) -> PathBuf {
     path
 }
 
-/// A release binary of the workspace. Panics when it has not been built.
+/// A binary of the workspace as it is delivered: the sidecar by its own profile. Panics when it has not been built.
 pub fn release_binary(name: &str) -> PathBuf {
+    let profile = if name == "weighbridge-collector" { "sidecar" } else { "release" };
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let path = root().join(target).join("release").join(name);
+    let path = root().join(target).join(profile).join(name);
     assert!(path.is_file(), "{} is not there; build it with: make build", path.display());
     path
 }

@@ -36,7 +36,18 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
     check("");
     let tables = "SELECT groupArray(name) FROM (SELECT name FROM system.tables WHERE database = 'weighbridge' ORDER BY name)";
     let before = rig.clickhouse.query(tables).await;
-    for name in ["audit", "ledger", "migrations", "models", "providers", "reports", "traffic", "traffic_1h"] {
+    for name in [
+        "audit",
+        "ledger",
+        "migrations",
+        "model_on_day",
+        "models",
+        "providers",
+        "reports",
+        "traffic",
+        "traffic_1h",
+        "traffic_reclassified",
+    ] {
         assert!(before.contains(&format!("'{name}'")), "{before}");
     }
     let models = rig.clickhouse.query("SELECT count(), uniqExact(id) FROM weighbridge.models").await;
@@ -69,6 +80,49 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
         .await;
     check("migration 2 (rollup) was run with checksum ffffffff");
     assert!(!rig.output(&["migrate", "up"]).status.success());
+}
+
+/// Stored counts are classified anew by a query: the dictionary says what the register says of the traffic's day.
+#[tokio::test]
+async fn stored_traffic_is_reclassified_under_a_newer_register() {
+    let rig = Rig::with_clickhouse().await;
+    rig.run(&["migrate", "up"]);
+    let catalogue = weighbridge_catalog::embedded();
+    let glm = catalogue.model_named("glm-5.3").unwrap().id().0;
+    // Closed until 2026-08-27, open from the day on which the weights were published; counted as closed on both days.
+    for (hour, model, requests) in [("2026-08-27", glm, 3), ("2026-08-28", glm, 5), ("2026-08-28", 0, 7)] {
+        rig.clickhouse
+            .query(&format!(
+                "INSERT INTO weighbridge.traffic_1h (hour, environment, vantage, gateway_product, model, openness, requests) \
+                 VALUES ('{hour} 12:00:00', 'production', 'gateway', 'litellm', {model}, 'closed', {requests})"
+            ))
+            .await;
+    }
+    let sql = "SELECT openness, counted_openness, model, licence, sum(requests) FROM weighbridge.traffic_reclassified \
+               GROUP BY ALL ORDER BY sum(requests)";
+    let under_own = rig.clickhouse.query(sql).await;
+    assert_eq!(
+        under_own,
+        "closed\tclosed\tglm-5.3\t\t3\nopen-restricted\tclosed\tglm-5.3\tGLM-5.3 License\t5\nclosed\tclosed\tunlisted\t\t7"
+    );
+
+    let mut newer = catalogue.export();
+    newer.version += 1;
+    for model in newer.models.iter_mut().filter(|model| model.name == "glm-5.3") {
+        model.periods[1].from = Some("2026-08-27".to_owned());
+    }
+    let file = rig.folder.path().join("register.json");
+    std::fs::write(&file, serde_json::to_vec(&newer).unwrap()).unwrap();
+    let file = file.to_str().unwrap();
+    rig.run(&["migrate", "up", "--register", file]);
+    assert!(
+        rig.clickhouse.query(sql).await.starts_with("open-restricted\tclosed\tglm-5.3\tGLM-5.3 License\t3\n")
+    );
+    // The binary's own, older register does not come back.
+    rig.run(&["migrate", "up"]);
+    assert!(
+        rig.clickhouse.query(sql).await.starts_with("open-restricted\tclosed\tglm-5.3\tGLM-5.3 License\t3\n")
+    );
 }
 
 #[tokio::test]

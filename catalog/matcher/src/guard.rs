@@ -10,14 +10,14 @@ use crate::matcher::Token;
 use crate::tables::{Condition, Rule, condition_kind, rule_flag};
 use crate::token::Kind;
 
-/// Whether `rule`, whose prefix fits, holds with `rest` after it.
-pub(crate) fn holds(rule: &Rule, conditions: &[Condition], rest: &[Token]) -> bool {
+/// Whether `rule`, whose prefix fits, holds with `rest` after it. `pathed`: the name has a path before its last segment.
+pub(crate) fn holds(rule: &Rule, conditions: &[Condition], rest: &[Token], pathed: bool) -> bool {
     conditions.iter().all(|condition| match condition.kind {
         condition_kind::LATER => rest.iter().any(|token| token.symbol == condition.symbol.get()),
         condition_kind::SIZED => size_follows(rest),
         condition_kind::ENDS => rest.iter().all(known),
         _ => rest.is_empty(),
-    }) && proves(rule, rest)
+    }) && proves(rule, conditions, rest, pathed)
 }
 
 /// Whether the first number after the prefix is a parameter count: `3-coder-30b`, `3-0.6b`, but not `3.9-27b`, which is another
@@ -36,29 +36,32 @@ fn known(token: &Token) -> bool {
     token.kind != Kind::Word || token.flags & (flag::QUALIFIER | flag::DERIVED) != 0
 }
 
-fn proves(rule: &Rule, rest: &[Token]) -> bool {
+fn proves(rule: &Rule, conditions: &[Condition], rest: &[Token], pathed: bool) -> bool {
     let sized = rest.iter().any(|token| token.kind == Kind::Size);
-    if rule.has(rule_flag::NEVER_SIZED)
-        && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0))
-    {
+    if rule.has(rule_flag::NEVER_SIZED) && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0)) {
         // No closed model of this family tells its size: these are somebody's weights, named after it.
         return false;
     }
     if rule.has(rule_flag::OPEN) && sized {
         return true;
     }
+    let named = |token: &Token| {
+        let later = |condition: &Condition| {
+            condition.kind == condition_kind::LATER && condition.symbol.get() == token.symbol
+        };
+        known(token) || conditions.iter().any(later)
+    };
+    let ordinary_words = rest.iter().filter(|token| !named(token)).count();
     if rule.has(rule_flag::WEAK) {
-        return rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest));
+        // A number after an ordinary word proves nothing: `heron-3-bay`.
+        return ordinary_words == 0;
     }
     if rule.has(rule_flag::VERSIONED) {
-        // `gpt-4-you-gifts`: a sentence goes on after the number.
-        return rest.len() < 2 || ordinary_words(rest) < rest.len();
+        // `gpt-4-you-gifts`, `gemini-3-payroll`: a sentence goes on after the number. Behind a vendor or a host one word is a
+        // variant that the register does not know yet (`openai/gpt-5-atlas`).
+        return rest.is_empty() || ordinary_words < rest.len() || pathed && rest.len() == 1;
     }
-    rest.first().is_none_or(known) && (ordinary_words(rest) == 0 || versioned(rest))
-}
-
-fn ordinary_words(rest: &[Token]) -> usize {
-    rest.iter().filter(|token| !known(token)).count()
+    rest.first().is_none_or(named) && (ordinary_words == 0 || versioned(rest))
 }
 
 fn versioned(rest: &[Token]) -> bool {

@@ -52,6 +52,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Tokens {
     tokens: [Token; MAX_TOKENS],
     count: usize,
+    /// There is a path before the last segment.
+    pathed: bool,
     /// The name does not fit; nothing is proven about what was cut.
     overflow: bool,
 }
@@ -112,11 +114,20 @@ impl Tables {
             };
             match (inside, found) {
                 (Some(inside), _) => return self.verdict(inside, &tokens, true),
-                (None, Some(found)) => return self.verdict(found, &tokens, envelope.fine_tune || number > 0),
+                (None, Some(found)) => {
+                    // `Undi95/Mistral-11B-OmniMix`: a brand proves less than an organisation that publishes weights only.
+                    let brand_only = found.rule.model().is_none() && !found.rule.has(rule_flag::ROUTER);
+                    let organisation = if brand_only && number == 0 { self.organisation(&envelope) } else { None };
+                    return organisation.filter(|(_, sized)| !sized).map_or_else(
+                        || self.verdict(found, &tokens, envelope.fine_tune || number > 0),
+                        |(verdict, _)| verdict,
+                    );
+                }
                 (None, None) => {}
             }
         }
-        self.organisation(&envelope).unwrap_or_else(|| Verdict::nothing(guard::silence(&envelope)))
+        self.organisation(&envelope)
+            .map_or_else(|| Verdict::nothing(guard::silence(&envelope)), |(verdict, _)| verdict)
     }
 
     /// The heaviest match at the start of the segment, or across the boundary before it.
@@ -167,7 +178,7 @@ impl Tables {
             let (first, last) = (self.rules_at[place].get(), self.rules_at[place + 1].get());
             for rule in &self.rules[usize::from(first)..usize::from(last)] {
                 let heavier = best.is_none_or(|found| rule.weight > found.rule.weight);
-                if heavier && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..]) {
+                if heavier && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..], tokens.pathed) {
                     *best = Some(Match { rule, start });
                 }
             }
@@ -198,26 +209,28 @@ impl Tables {
         }
     }
 
-    /// An organisation before the name that publishes weights only.
-    fn organisation(&self, envelope: &Envelope) -> Option<Verdict> {
+    /// An organisation before the name that publishes weights only, and whether only names with a size count.
+    fn organisation(&self, envelope: &Envelope) -> Option<(Verdict, bool)> {
         let name = envelope.segment(1)?;
         let place = self.organisations.binary_search_by(|known| known.name.bytes(self).cmp(name)).ok()?;
         let organisation = &self.organisations[place];
         let mut sized = false;
         tokenise(envelope.segment(0)?, |piece| sized |= piece.kind == Kind::Size);
-        (sized || organisation.sized == 0).then(|| Verdict {
+        let only_sized = organisation.sized != 0;
+        let verdict = Verdict {
             model: None,
             family: "",
             developer: Some(organisation.developer.get()),
             openness: Openness::from_number(u64::from(organisation.openness)).unwrap_or_default(),
             reason: Reason::Matched,
-        })
+        };
+        (sized || !only_sized).then_some((verdict, only_sized))
     }
 
     /// Tokens of `before` and `segment`, and where the second begins; `None` if they are too many.
     fn tokens(&self, before: Option<&[u8]>, segment: &[u8]) -> Option<(Tokens, usize)> {
         let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0, short: false };
-        let mut tokens = Tokens { tokens: [nothing; MAX_TOKENS], count: 0, overflow: false };
+        let mut tokens = Tokens { tokens: [nothing; MAX_TOKENS], count: 0, pathed: before.is_some(), overflow: false };
         if let Some(before) = before {
             tokens.add(self, before);
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that finds its fixture broken has to fail")]
 
+mod coverage;
 mod dev_set;
 mod hosting;
 mod properties;
