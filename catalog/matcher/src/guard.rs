@@ -37,12 +37,13 @@ fn known(token: &Token) -> bool {
 }
 
 fn proves(rule: &Rule, conditions: &[Condition], rest: &[Token], pathed: bool) -> bool {
-    let sized = rest.iter().any(|token| token.kind == Kind::Size);
-    if rule.has(rule_flag::NEVER_SIZED) && (sized || rest.iter().any(|token| token.flags & flag::DERIVED != 0)) {
+    // A parameter count, or a word for a conversion of weights: it names weights.
+    let weights = rest.iter().any(|token| token.kind == Kind::Size || token.flags & flag::DERIVED != 0);
+    if rule.has(rule_flag::NEVER_SIZED) && weights {
         // No closed model of this family tells its size: these are somebody's weights, named after it.
         return false;
     }
-    if rule.has(rule_flag::OPEN) && sized {
+    if rule.has(rule_flag::OPEN) && weights {
         return true;
     }
     let named = |token: &Token| {
@@ -59,9 +60,9 @@ fn proves(rule: &Rule, conditions: &[Condition], rest: &[Token], pathed: bool) -
     if rule.has(rule_flag::VERSIONED) {
         // `gpt-4-you-gifts`, `gemini-3-payroll`: a sentence goes on after the number. Behind a vendor or a host one word is a
         // variant that the register does not know yet (`openai/gpt-5-atlas`).
-        return rest.is_empty() || ordinary_words < rest.len() || pathed && rest.len() == 1;
+        return if pathed { ordinary_words < rest.len().max(2) } else { ordinary_words == 0 };
     }
-    rest.first().is_none_or(named) && (ordinary_words == 0 || versioned(rest))
+    rest.first().is_none_or(named) && (ordinary_words == 0 || pathed && versioned(rest))
 }
 
 fn versioned(rest: &[Token]) -> bool {

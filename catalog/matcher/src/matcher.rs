@@ -117,7 +117,8 @@ impl Tables {
                 (None, Some(found)) => {
                     // `Undi95/Mistral-11B-OmniMix`: a brand proves less than an organisation that publishes weights only.
                     let brand_only = found.rule.model().is_none() && !found.rule.has(rule_flag::ROUTER);
-                    let organisation = if brand_only && number == 0 { self.organisation(&envelope) } else { None };
+                    let organisation =
+                        if brand_only && number == 0 { self.organisation(&envelope) } else { None };
                     return organisation.filter(|(_, sized)| !sized).map_or_else(
                         || self.verdict(found, &tokens, envelope.fine_tune || number > 0),
                         |(verdict, _)| verdict,
@@ -178,7 +179,9 @@ impl Tables {
             let (first, last) = (self.rules_at[place].get(), self.rules_at[place + 1].get());
             for rule in &self.rules[usize::from(first)..usize::from(last)] {
                 let heavier = best.is_none_or(|found| rule.weight > found.rule.weight);
-                if heavier && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..], tokens.pathed) {
+                if heavier
+                    && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..], tokens.pathed)
+                {
                     *best = Some(Match { rule, start });
                 }
             }
@@ -230,7 +233,8 @@ impl Tables {
     /// Tokens of `before` and `segment`, and where the second begins; `None` if they are too many.
     fn tokens(&self, before: Option<&[u8]>, segment: &[u8]) -> Option<(Tokens, usize)> {
         let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0, short: false };
-        let mut tokens = Tokens { tokens: [nothing; MAX_TOKENS], count: 0, pathed: before.is_some(), overflow: false };
+        let mut tokens =
+            Tokens { tokens: [nothing; MAX_TOKENS], count: 0, pathed: before.is_some(), overflow: false };
         if let Some(before) = before {
             tokens.add(self, before);
         }

@@ -25,7 +25,13 @@ fn litellms_names_are_decided() {
     let text = rows().filter(|(mode, ..)| TEXT.contains(mode)).map(|(_, provider, name)| (provider, name));
     let all = rows().map(|(_, provider, name)| (provider, name));
     let (text, all) = (coverage(catalogue, text, AT), coverage(catalogue, all, AT));
-    println!("text models: {:.1} % of {}, all: {:.1} % of {}", text.decided_percent(), text.names, all.decided_percent(), all.names);
+    println!(
+        "text models: {:.1} % of {}, all: {:.1} % of {}",
+        text.decided_percent(),
+        text.names,
+        all.decided_percent(),
+        all.names
+    );
     println!("{:?}", &text.groups[..text.groups.len().min(40)]);
     assert!(text.decided_percent() >= TEXT_PERCENT, "{:.2} %: {:?}", text.decided_percent(), text.groups);
     assert!(all.decided_percent() >= ALL_PERCENT, "{:.2} %: {:?}", all.decided_percent(), all.groups);
@@ -33,9 +39,19 @@ fn litellms_names_are_decided() {
 
 #[test]
 fn undecided_groups_are_named_by_their_first_word() {
-    let names = [("", "zorg-1"), ("", "a/zorg-2"), ("", "gpt-4o"), ("", "openrouter/auto"), ("", "qwen4-ultra"), ("", "123")];
+    let names = [
+        ("", "zorg-1"),
+        ("", "a/zorg-2"),
+        ("", "gpt-4o"),
+        ("", "openrouter/auto"),
+        ("", "qwen4-ultra"),
+        ("", "123"),
+    ];
     let found = coverage(weighbridge_catalog::embedded(), names, AT);
-    assert_eq!((found.names, found.open, found.closed, found.silent, found.family_only, found.unknown), (6, 0, 1, 2, 1, 2));
+    assert_eq!(
+        (found.names, found.open, found.closed, found.silent, found.family_only, found.unknown),
+        (6, 0, 1, 2, 1, 2)
+    );
     assert_eq!((found.groups[0].word.as_str(), found.groups[0].names), ("zorg", 2));
     assert_eq!(found.groups[0].examples, ["zorg-1", "a/zorg-2"]);
     assert!((found.decided_percent() - 50.0).abs() < 1e-9);
