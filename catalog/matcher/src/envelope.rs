@@ -17,6 +17,10 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr_iter, memchr2, memrchr};
+
+use crate::lexicon::KEY_LETTERS;
+
 /// Longest name that is looked at; longer ones are no model names.
 pub(crate) const MAX_NAME: usize = 256;
 /// Segments kept, counted from the last. Deeper paths are folders.
@@ -27,9 +31,10 @@ const CACHE_FOLDER: &[u8] = b"models--";
 
 /// A name, opened.
 pub(crate) struct Envelope {
-    text: [u8; MAX_NAME],
+    /// In lower case; zeros after it, so that a word's key can be read in one piece.
+    text: [u8; MAX_NAME + KEY_LETTERS],
     length: usize,
-    segments: [Range<usize>; MAX_SEGMENTS],
+    segments: [Range<u16>; MAX_SEGMENTS],
     count: usize,
     /// The envelope says that this is a fine-tune.
     pub(crate) fine_tune: bool,
@@ -40,58 +45,86 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// Opens `name`; `None` if it cannot be a model's name.
     pub(crate) fn open(name: &str) -> Option<Envelope> {
-        let name = name.trim();
+        let name = name.trim_ascii();
         if name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
             return None;
         }
         let mut envelope = Envelope {
-            text: [0; MAX_NAME],
+            text: [0; MAX_NAME + KEY_LETTERS],
             length: name.len(),
             segments: [const { 0..0 }; MAX_SEGMENTS],
             count: 0,
             fine_tune: false,
             opaque: false,
         };
-        for (to, from) in envelope.text.iter_mut().zip(name.bytes()) {
-            *to = if from == b'\\' { b'/' } else { from.to_ascii_lowercase() };
+        let text = &mut envelope.text[..name.len()];
+        text.copy_from_slice(name.as_bytes());
+        text.make_ascii_lowercase();
+        if memchr(b'\\', text).is_some() {
+            text.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         }
         let range = envelope.strip();
         envelope.split(range);
         Some(envelope)
     }
 
+    /// How many segments there are.
+    #[inline]
+    pub(crate) fn segments(&self) -> usize {
+        self.count
+    }
+
+    /// The place in `text` of the segment with this number, the last one being 0.
+    #[inline]
+    pub(crate) fn range(&self, number: usize) -> Range<usize> {
+        let range = &self.segments[number];
+        usize::from(range.start)..usize::from(range.end)
+    }
+
     /// The segment with this number, the last one being 0.
     pub(crate) fn segment(&self, number: usize) -> Option<&[u8]> {
-        (number < self.count).then(|| &self.text[self.segments[number].clone()])
+        (number < self.count).then(|| &self.text[self.range(number)])
     }
 
     /// The whole name in lower case.
+    #[inline]
     pub(crate) fn text(&self) -> &[u8] {
         &self.text[..self.length]
+    }
+
+    /// The key of the word of `length` letters at `start` (`lexicon.rs`).
+    #[inline]
+    pub(crate) fn key(&self, start: usize, length: usize) -> u64 {
+        let Some(eight) = self.text.get(start..).and_then(<[u8]>::first_chunk) else { return 0 };
+        let key = u64::from_le_bytes(*eight);
+        if length < KEY_LETTERS { key & ((1 << (8 * length)) - 1) } else { key }
     }
 
     /// Finds the part of the text that may name a model.
     fn strip(&mut self) -> Range<usize> {
         let text = &self.text[..self.length];
         let mut range = 0..self.length;
-        if let Some(at) = segment_prefix(text, b"arn:") {
-            let resource = [&b":foundation-model/"[..], b":inference-profile/"]
-                .iter()
-                .find_map(|kind| find(&text[at..], kind).map(|found| at + found + kind.len()));
-            match resource {
-                Some(start) => range.start = start,
-                None => self.opaque = true,
-            }
-        } else if find(text, b"/endpoints/").is_some() && find(text, b"projects/").is_some() {
-            self.opaque = true;
-        } else if let Some(at) = segment_prefix(text, b"ft:") {
-            self.fine_tune = true;
-            range.start = at + b"ft:".len();
-            if let Some(end) = find(&text[range.start..], b":") {
-                range.end = range.start + end;
+        if memchr(b':', text).is_some() {
+            if let Some(at) = segment_prefix(text, b"arn:") {
+                let resource = [&b":foundation-model/"[..], b":inference-profile/"]
+                    .iter()
+                    .find_map(|kind| find(&text[at..], kind).map(|found| at + found + kind.len()));
+                match resource {
+                    Some(start) => range.start = start,
+                    None => self.opaque = true,
+                }
+            } else if let Some(at) = segment_prefix(text, b"ft:") {
+                self.fine_tune = true;
+                range.start = at + b"ft:".len();
+                if let Some(end) = memchr(b':', &text[range.start..]) {
+                    range.end = range.start + end;
+                }
             }
         }
-        if let Some(end) = text[range.clone()].iter().position(|byte| matches!(byte, b'#' | b'?')) {
+        if segment_prefix(text, b"projects/").is_some() && find(text, b"/endpoints/").is_some() {
+            self.opaque = true;
+        }
+        if let Some(end) = memchr2(b'#', b'?', &text[range.clone()]) {
             range.end = range.start + end;
         }
         range
@@ -101,16 +134,16 @@ impl Envelope {
     fn split(&mut self, range: Range<usize>) {
         let mut end = range.end;
         while self.count < MAX_SEGMENTS {
-            let start = self.text[range.start..end]
-                .iter()
-                .rposition(|&byte| byte == b'/')
-                .map_or(range.start, |at| range.start + at + 1);
+            let start =
+                memrchr(b'/', &self.text[range.start..end]).map_or(range.start, |at| range.start + at + 1);
             if start < end {
                 if self.text[start..end].starts_with(CACHE_FOLDER) {
                     // Below it are only `snapshots` and a hash.
                     self.count = 0;
                 }
-                self.segments[self.count] = self.inner(start..end);
+                let inner = self.inner(start..end);
+                // Places in a name fit: it has at most `MAX_NAME` letters.
+                self.segments[self.count] = inner.start as u16..inner.end as u16;
                 self.count += 1;
             }
             if start == range.start {
@@ -136,17 +169,12 @@ fn segment_prefix(text: &[u8], prefix: &[u8]) -> Option<usize> {
     if text.starts_with(prefix) {
         return Some(0);
     }
-    positions(text, b'/').map(|at| at + 1).find(|&at| text[at..].starts_with(prefix))
+    memchr_iter(b'/', text).map(|at| at + 1).find(|&at| text[at..].starts_with(prefix))
 }
 
 /// Where `part`, which is not empty, first occurs.
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    let first = *part.first()?;
-    positions(text, first).find(|&at| text[at..].starts_with(part))
-}
-
-fn positions(text: &[u8], wanted: u8) -> impl Iterator<Item = usize> {
-    text.iter().enumerate().filter(move |&(_, &byte)| byte == wanted).map(|(at, _)| at)
+    memchr_iter(*part.first()?, text).find(|&at| text[at..].starts_with(part))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! maker is not known. Guarantees: pure, no allocation.
 
 use crate::address::{Host, host_matches};
+use crate::lexicon::hash_label;
 use crate::tables::{NONE, ProviderRow, Tables};
 use crate::{Hosting, Origin, ProviderId};
 
@@ -127,11 +128,18 @@ impl Tables {
             *to = normal_byte(from);
         }
         let label = &text[..label.len()];
-        let place = self.labels.binary_search_by(|known| known.text.bytes(self).cmp(label)).ok()?;
-        Some(match self.labels[place].provider.get() {
-            NONE => Labelled::Schema,
-            row => Labelled::Provider(row),
-        })
+        let mask = self.label_slots.len() - 1;
+        let mut slot = hash_label(label) as usize & mask;
+        loop {
+            let row = usize::from(self.label_slots[slot].get()).checked_sub(1)?;
+            if self.labels[row].text.bytes(self) == label {
+                return Some(match self.labels[row].provider.get() {
+                    NONE => Labelled::Schema,
+                    row => Labelled::Provider(row),
+                });
+            }
+            slot = (slot + 1) & mask;
+        }
     }
 
     fn place(&self, address: &str) -> Place {

@@ -11,7 +11,9 @@
 //! Of several matches the heaviest wins. Guards (`guard.rs`) throw out ordinary words that look like brands.
 //! Guarantees: pure, no allocation, time linear in the name: every start walks at most the trie's depth.
 
-use crate::envelope::{Envelope, MAX_NAME};
+use arrayvec::ArrayVec;
+
+use crate::envelope::Envelope;
 use crate::guard;
 use crate::lexicon::{OUTSIDE, Symbol, flag};
 use crate::tables::{NONE, Rule, Tables, rule_flag};
@@ -50,8 +52,7 @@ pub(crate) struct Verdict {
 
 /// Tokens of two neighbouring segments on the stack.
 pub(crate) struct Tokens {
-    tokens: [Token; MAX_TOKENS],
-    count: usize,
+    tokens: ArrayVec<Token, MAX_TOKENS>,
     /// There is a path before the last segment.
     pathed: bool,
     /// The name does not fit; nothing is proven about what was cut.
@@ -99,11 +100,18 @@ impl Tables {
         if envelope.opaque {
             return Verdict::nothing(Reason::Opaque);
         }
-        for number in 0..MAX_LOOKED_AT {
-            let Some(segment) = envelope.segment(number) else { break };
-            let Some((tokens, boundary)) = self.tokens(envelope.segment(number + 1), segment) else {
+        let mut tokens = Tokens { tokens: ArrayVec::new(), pathed: false, overflow: false };
+        for number in 0..MAX_LOOKED_AT.min(envelope.segments()) {
+            tokens.clear();
+            if number + 1 < envelope.segments() {
+                tokens.pathed = true;
+                tokens.add(self, &envelope, number + 1);
+            }
+            let boundary = tokens.tokens.len();
+            tokens.add(self, &envelope, number);
+            if tokens.overflow {
                 return Verdict::nothing(Reason::Unmatched);
-            };
+            }
             let found = self
                 .leading(&tokens, boundary)
                 .filter(|found| number == 0 || found.is_versioned_and_strong());
@@ -137,7 +145,7 @@ impl Tables {
         if boundary > 0 {
             self.walk(tokens, 0, boundary, &mut best);
         }
-        for start in (boundary..tokens.count).take(MAX_HOST_WORDS + 1) {
+        for start in (boundary..tokens.tokens.len()).take(MAX_HOST_WORDS + 1) {
             self.walk(tokens, start, start, &mut best);
             if tokens.tokens[start].flags & flag::HOST == 0 {
                 break;
@@ -155,7 +163,7 @@ impl Tables {
         {
             return None;
         }
-        (boundary + 1..tokens.count).find_map(|start| {
+        (boundary + 1..tokens.tokens.len()).find_map(|start| {
             let mut best = None;
             self.walk(tokens, start, start, &mut best);
             best.filter(|found: &Match| found.is_versioned_and_strong() && found.rule.has(rule_flag::OPEN))
@@ -229,40 +237,29 @@ impl Tables {
         };
         (sized || !only_sized).then_some((verdict, only_sized))
     }
-
-    /// Tokens of `before` and `segment`, and where the second begins; `None` if they are too many.
-    fn tokens(&self, before: Option<&[u8]>, segment: &[u8]) -> Option<(Tokens, usize)> {
-        let nothing = Token { symbol: OUTSIDE, kind: Kind::Word, flags: 0, short: false };
-        let mut tokens =
-            Tokens { tokens: [nothing; MAX_TOKENS], count: 0, pathed: before.is_some(), overflow: false };
-        if let Some(before) = before {
-            tokens.add(self, before);
-        }
-        let boundary = tokens.count;
-        tokens.add(self, segment);
-        (!tokens.overflow).then_some((tokens, boundary))
-    }
 }
 
 impl Tokens {
     /// The tokens.
     fn all(&self) -> &[Token] {
-        &self.tokens[..self.count]
+        &self.tokens
     }
 
-    fn add(&mut self, tables: &Tables, text: &[u8]) {
-        debug_assert!(text.len() <= MAX_NAME);
-        tokenise(text, |piece| {
-            let symbol = tables.symbol(&text[piece.start..piece.end]);
-            let short = piece.end - piece.start <= 2;
+    fn clear(&mut self) {
+        self.tokens.clear();
+        (self.pathed, self.overflow) = (false, false);
+    }
+
+    /// Adds the tokens of a segment.
+    fn add(&mut self, tables: &Tables, envelope: &Envelope, number: usize) {
+        let segment = envelope.range(number);
+        let text = &envelope.text()[..segment.end];
+        tokenise(&text[segment.start..], |piece| {
+            let (start, end) = (segment.start + piece.start, segment.start + piece.end);
+            let symbol = tables.symbol(&text[start..end], envelope.key(start, end - start));
+            let short = end - start <= 2;
             let token = Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short };
-            match self.tokens.get_mut(self.count) {
-                Some(place) => {
-                    *place = token;
-                    self.count += 1;
-                }
-                None => self.overflow = true,
-            }
+            self.overflow |= self.tokens.try_push(token).is_err();
         });
     }
 }

@@ -7,7 +7,7 @@
 //! In: bytes that `Draft::to_bytes` wrote. Guarantees: reading allocates nothing; bytes of another length or magic are
 //! refused. Rows are trusted: they come from the compiler of the same build.
 
-use zerocopy::little_endian::{I32, U16, U32};
+use zerocopy::little_endian::{I32, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Format and its version.
@@ -30,10 +30,8 @@ rows! {
     Text { start: U32, length: U16, }
     /// A range of rows of another section.
     Span { start: U16, count: U16, }
-    /// A word of a pattern: its letters are a place in `text`.
-    Word { start: U32, length: u8, flags: u8, }
-    /// An edge of the trie; `to` is 0 in an empty slot.
-    Edge { node: U16, symbol: U16, to: U16, }
+    /// A word of a pattern. `key` is its first eight letters; a longer one is whole in row `long - 1` of `long_words`.
+    Word { key: U64, long: U16, flags: u8, }
     /// A pattern of the register, without its prefix: that is its place in the trie.
     Rule {
         /// Row of `models`, or `NONE` if the pattern proves the family only.
@@ -141,9 +139,15 @@ macro_rules! sections {
             /// Bytes of the sections that a look-up of a name reads.
             pub(crate) fn look_up_bytes(&self) -> usize {
                 let all = 0 $(+ size_of_val(self.$name))+;
-                let texts_of_words: usize = self.words.iter().map(|word| usize::from(word.length)).sum();
                 // Names, licences and sources are read by number only, not in a look-up.
-                all - size_of_val(self.text) - size_of_val(self.sources) + texts_of_words
+                let read: usize = [self.long_words, self.undecided_hosts, self.remote_suffixes]
+                    .into_iter()
+                    .flatten()
+                    .chain([self.labels, self.hosts, self.host_patterns].into_iter().flatten().map(|row| &row.text))
+                    .chain(self.organisations.iter().map(|row| &row.name))
+                    .map(|text| usize::from(text.length.get()))
+                    .sum();
+                all - size_of_val(self.text) - size_of_val(self.sources) + read
             }
         }
 
@@ -166,10 +170,16 @@ sections! {
     text: u8,
     /// The register's words; row 0 is the word outside it.
     words: Word,
+    /// Words of more than eight letters.
+    long_words: Text,
     /// Hash table of the words, a power of two, 0 where empty.
     word_slots: U16,
-    /// Hash table of the trie's edges, a power of two.
-    edges: Edge,
+    /// By word: the node after the root, 0 if there is none.
+    roots: U16,
+    /// By node, the root's row being unused: its first child; one row more than nodes. Children stand together, by symbol.
+    first_child: U16,
+    /// By node: the word that leads to it.
+    node_symbols: U16,
     /// By node: the first rule that ends there; one row more than nodes.
     rules_at: U16,
     /// By node, the heaviest first.
@@ -192,8 +202,10 @@ sections! {
     providers: ProviderRow,
     /// Suffixes of names that a local runtime forwards.
     remote_suffixes: Text,
-    /// Labels in normal form, sorted.
+    /// Labels in normal form.
     labels: Named,
+    /// Hash table of the labels, a power of two, one more than the row and 0 where empty.
+    label_slots: U16,
     /// Whole host names, sorted.
     hosts: Named,
     /// Host patterns, the longest first.

@@ -30,40 +30,72 @@ pub(crate) struct Piece {
 /// Smallest count in millions that is taken for a model's size; below it `1m` is a context length.
 const SMALLEST_MILLIONS: usize = 20;
 
+/// What a byte is for `tokenise`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Separator,
+    Letter,
+    Digit,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Separator; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_digit() {
+            classes[byte] = Class::Digit;
+        } else if (byte as u8).is_ascii_alphabetic() {
+            classes[byte] = Class::Letter;
+        }
+        byte += 1;
+    }
+    classes
+};
+
 /// Calls `emit` for each token of `text`, in order.
+#[inline]
 pub(crate) fn tokenise(text: &[u8], mut emit: impl FnMut(Piece)) {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        if byte.is_ascii_digit() {
-            let digits_end = run_end(text, at, u8::is_ascii_digit);
-            let letters_end = run_end(text, digits_end, u8::is_ascii_alphabetic);
-            let end = match &text[digits_end..letters_end] {
-                b"b" => letters_end,
-                b"m" if millions(&text[at..digits_end]) >= SMALLEST_MILLIONS => letters_end,
-                _ => digits_end,
-            };
-            let kind = if end == digits_end { Kind::Number } else { Kind::Size };
-            emit(Piece { start: at, end, kind });
-            let dot_spelt_p = &text[digits_end..letters_end] == b"p" && digit_at(text, letters_end);
-            at = if dot_spelt_p { letters_end } else { end };
-        } else if byte.is_ascii_alphabetic() {
-            let end = run_end(text, at, u8::is_ascii_alphabetic);
-            if &text[at..end] != b"v" || !digit_at(text, end) {
-                emit(Piece { start: at, end, kind: Kind::Word });
+        match CLASSES[usize::from(byte)] {
+            Class::Separator => at += 1,
+            Class::Letter => {
+                let end = run_end(text, at, Class::Letter);
+                if byte != b'v' || end != at + 1 || !digit_at(text, end) {
+                    emit(Piece { start: at, end, kind: Kind::Word });
+                }
+                at = end;
             }
-            at = end;
-        } else {
-            at += 1;
+            Class::Digit => {
+                let digits_end = run_end(text, at, Class::Digit);
+                let letters_end = run_end(text, digits_end, Class::Letter);
+                let end = match &text[digits_end..letters_end] {
+                    b"b" => letters_end,
+                    b"m" if millions(&text[at..digits_end]) >= SMALLEST_MILLIONS => letters_end,
+                    _ => digits_end,
+                };
+                let kind = if end == digits_end { Kind::Number } else { Kind::Size };
+                emit(Piece { start: at, end, kind });
+                let dot_spelt_p = &text[digits_end..letters_end] == b"p" && digit_at(text, letters_end);
+                at = if dot_spelt_p { letters_end } else { end };
+            }
         }
     }
 }
 
+#[inline]
 fn digit_at(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_digit)
 }
 
-fn run_end(text: &[u8], from: usize, belongs: impl Fn(&u8) -> bool) -> usize {
-    text[from..].iter().position(|byte| !belongs(byte)).map_or(text.len(), |length| from + length)
+/// The end of the run of `class` from `from` on.
+#[inline]
+fn run_end(text: &[u8], from: usize, class: Class) -> usize {
+    let mut end = from;
+    while end < text.len() && CLASSES[usize::from(text[end])] == class {
+        end += 1;
+    }
+    end
 }
 
 fn millions(digits: &[u8]) -> usize {

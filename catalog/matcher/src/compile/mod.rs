@@ -128,6 +128,12 @@ impl Texts {
         self.places.insert(text.to_owned(), place);
         Ok(place)
     }
+
+    /// The bytes at a place that `add` gave.
+    fn bytes_of(&self, place: Text) -> &[u8] {
+        let start = place.start.get() as usize;
+        &self.bytes[start..start + usize::from(place.length.get())]
+    }
 }
 
 /// A rule, where it ends in the trie and who gave it.
@@ -339,6 +345,8 @@ impl Builder {
 
     /// Sorts what was gathered into the tables.
     fn finish(mut self, providers: ProvidersFile) -> Result<Vec<u8>, CompileError> {
+        let nodes = self.words.write(&mut self.texts, &mut self.draft)?;
+        self.rules.iter_mut().for_each(|placed| placed.node = nodes[usize::from(placed.node)]);
         let order = by_number(&self.draft.models)?;
         self.draft.models.sort_by_key(|model| model.id.get());
         self.write_rules(&order)?;
@@ -349,7 +357,6 @@ impl Builder {
         self.draft.organisations = self.organisations.iter().map(|(_, row)| *row).collect();
         providers::write(providers, &self.developers, &mut self.texts, &mut self.draft)?;
         self.draft.text = std::mem::take(&mut self.texts.bytes);
-        self.words.write(&mut self.draft)?;
         Ok(self.draft.to_bytes())
     }
 
@@ -376,7 +383,7 @@ impl Builder {
             };
             draft.rules.push(Rule { model: U16::new(model), conditions, ..placed.rule });
         }
-        while draft.rules_at.len() <= self.words.nodes() {
+        while draft.rules_at.len() <= draft.node_symbols.len() {
             draft.rules_at.push(U16::new(index(draft.rules.len(), "rules")?));
         }
         Ok(())

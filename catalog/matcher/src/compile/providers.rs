@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use zerocopy::little_endian::U16;
 
 use super::source::{ProviderEntry, ProvidersFile};
+use super::words::{free, table_size};
 use super::{CompileError, Texts, index};
 use crate::hosting::normal_byte;
+use crate::lexicon::hash_label;
 use crate::tables::{Draft, NONE, Named, ProviderRow, Span};
 
 /// Writes the sections of providers. `developers` are those of the families, by row.
@@ -43,6 +45,12 @@ pub(super) fn write(
             to.push(Named { text: texts.add(&name)?, provider: U16::new(row) });
         }
     }
+    let mut slots = vec![U16::new(0); table_size(draft.labels.len())];
+    for (row, label) in draft.labels.iter().enumerate() {
+        let slot = free(&slots, hash_label(texts.bytes_of(label.text)));
+        slots[slot] = U16::new(index(row + 1, "labels")?);
+    }
+    draft.label_slots = slots;
     for pattern in &file.undecided_hosts {
         draft.undecided_hosts.push(texts.add(pattern)?);
     }
