@@ -21,6 +21,9 @@ impl Host {
     /// The host in `address`; `None` if there is none.
     pub(crate) fn of(address: &str) -> Option<Host> {
         let address = address.trim();
+        if address.is_empty() {
+            return None;
+        }
         let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
         let authority =
             after_scheme.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();

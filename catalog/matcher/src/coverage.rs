@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::envelope::Envelope;
-use crate::token::{Kind, tokenise};
+use crate::token::{Kind, Pieces};
 use crate::{Catalogue, Day, Openness, Origin, Reason};
 
 /// Names of a group shown as examples.
@@ -88,13 +88,11 @@ pub fn coverage<'a>(
 
 /// The first word of the last path segment; empty for a name without letters.
 fn first_word(name: &str) -> String {
-    let Some(envelope) = Envelope::open(name) else { return String::new() };
+    let mut envelope = Envelope::new();
+    if !envelope.open(name) {
+        return String::new();
+    }
     let segment = envelope.segment(0).unwrap_or_default();
-    let mut word = None;
-    tokenise(segment, |piece| {
-        if word.is_none() && piece.kind == Kind::Word {
-            word = Some(&segment[piece.start..piece.end]);
-        }
-    });
+    let word = Pieces::of(segment).find(|piece| piece.kind == Kind::Word).map(|piece| &segment[piece.start..piece.end]);
     word.map_or_else(String::new, |word| String::from_utf8_lossy(word).into_owned())
 }

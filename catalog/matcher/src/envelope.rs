@@ -43,29 +43,35 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Opens `name`; `None` if it cannot be a model's name.
-    pub(crate) fn open(name: &str) -> Option<Envelope> {
-        let name = name.trim_ascii();
-        if name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
-            return None;
-        }
-        let mut envelope = Envelope {
+    /// An envelope without a name. It is filled where it stands: it is too large to be handed around.
+    #[inline]
+    pub(crate) fn new() -> Envelope {
+        Envelope {
             text: [0; MAX_NAME + KEY_LETTERS],
-            length: name.len(),
+            length: 0,
             segments: [const { 0..0 }; MAX_SEGMENTS],
             count: 0,
             fine_tune: false,
             opaque: false,
-        };
-        let text = &mut envelope.text[..name.len()];
+        }
+    }
+
+    /// Opens `name`; false if it cannot be a model's name.
+    pub(crate) fn open(&mut self, name: &str) -> bool {
+        let name = name.trim_ascii();
+        if name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
+            return false;
+        }
+        self.length = name.len();
+        let text = &mut self.text[..name.len()];
         text.copy_from_slice(name.as_bytes());
         text.make_ascii_lowercase();
         if memchr(b'\\', text).is_some() {
             text.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         }
-        let range = envelope.strip();
-        envelope.split(range);
-        Some(envelope)
+        let range = self.strip();
+        self.split(range);
+        true
     }
 
     /// How many segments there are.
@@ -181,8 +187,13 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn opened(name: &str) -> Option<Envelope> {
+        let mut envelope = Envelope::new();
+        envelope.open(name).then_some(envelope)
+    }
+
     fn core(name: &str) -> String {
-        let envelope = Envelope::open(name).expect("a name");
+        let envelope = opened(name).expect("a name");
         String::from_utf8_lossy(envelope.segment(0).unwrap_or_default()).into_owned()
     }
 
@@ -212,7 +223,7 @@ mod tests {
             "arn:aws:bedrock:us-west-2:210987654321:application-inference-profile/ab12cd34ef56",
             "projects/77/locations/asia-northeast1/endpoints/4455667788",
         ] {
-            assert!(Envelope::open(name).is_some_and(|envelope| envelope.opaque), "{name}");
+            assert!(opened(name).is_some_and(|envelope| envelope.opaque), "{name}");
         }
     }
 
@@ -220,13 +231,13 @@ mod tests {
     fn refuses_what_is_no_name() {
         let long = "a".repeat(MAX_NAME + 1);
         for name in ["", "   ", "gpt-4o\u{e9}", long.as_str()] {
-            assert!(Envelope::open(name).is_none(), "{name}");
+            assert!(opened(name).is_none(), "{name}");
         }
     }
 
     #[test]
     fn hugging_face_cache_path_keeps_the_name() {
-        let envelope = Envelope::open("/hub/models--Org--Name-7B/snapshots/abcdef").expect("a name");
+        let envelope = opened("/hub/models--Org--Name-7B/snapshots/abcdef").expect("a name");
         assert_eq!(envelope.segment(0), Some(&b"name-7b"[..]));
     }
 }

@@ -17,7 +17,7 @@ use crate::envelope::Envelope;
 use crate::guard;
 use crate::lexicon::{OUTSIDE, Symbol, flag};
 use crate::tables::{NONE, Rule, Tables, rule_flag};
-use crate::token::{Kind, tokenise};
+use crate::token::{Kind, Piece, Pieces};
 use crate::{Openness, Reason};
 
 /// Tokens looked at in one segment together with the one before it. No model of any list has more than 24.
@@ -96,7 +96,10 @@ impl Match {
 impl Tables {
     /// What the register says of `name`.
     pub(crate) fn look_up(&self, name: &str) -> Verdict {
-        let Some(envelope) = Envelope::open(name) else { return Verdict::nothing(Reason::Unmatched) };
+        let mut envelope = Envelope::new();
+        if !envelope.open(name) {
+            return Verdict::nothing(Reason::Unmatched);
+        }
         if envelope.opaque {
             return Verdict::nothing(Reason::Opaque);
         }
@@ -105,7 +108,7 @@ impl Tables {
             tokens.clear();
             if number + 1 < envelope.segments() {
                 tokens.pathed = true;
-                tokens.add(self, &envelope, number + 1);
+                tokens.add_if_known(self, &envelope, number + 1);
             }
             let boundary = tokens.tokens.len();
             tokens.add(self, &envelope, number);
@@ -186,11 +189,13 @@ impl Tables {
             let place = usize::from(node);
             let (first, last) = (self.rules_at[place].get(), self.rules_at[place + 1].get());
             for rule in &self.rules[usize::from(first)..usize::from(last)] {
-                let heavier = best.is_none_or(|found| rule.weight > found.rule.weight);
-                if heavier
-                    && guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..], tokens.pathed)
-                {
+                // The heaviest come first.
+                if best.is_some_and(|found| rule.weight <= found.rule.weight) {
+                    break;
+                }
+                if guard::holds(rule, rule.conditions.of(self.conditions), &all[at + 1..], tokens.pathed) {
                     *best = Some(Match { rule, start });
+                    break;
                 }
             }
         }
@@ -225,8 +230,7 @@ impl Tables {
         let name = envelope.segment(1)?;
         let place = self.organisations.binary_search_by(|known| known.name.bytes(self).cmp(name)).ok()?;
         let organisation = &self.organisations[place];
-        let mut sized = false;
-        tokenise(envelope.segment(0)?, |piece| sized |= piece.kind == Kind::Size);
+        let sized = Pieces::of(envelope.segment(0)?).any(|piece| piece.kind == Kind::Size);
         let only_sized = organisation.sized != 0;
         let verdict = Verdict {
             model: None,
@@ -252,14 +256,30 @@ impl Tokens {
 
     /// Adds the tokens of a segment.
     fn add(&mut self, tables: &Tables, envelope: &Envelope, number: usize) {
-        let segment = envelope.range(number);
-        let text = &envelope.text()[..segment.end];
-        tokenise(&text[segment.start..], |piece| {
-            let (start, end) = (segment.start + piece.start, segment.start + piece.end);
-            let symbol = tables.symbol(&text[start..end], envelope.key(start, end - start));
-            let short = end - start <= 2;
-            let token = Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short };
+        for piece in Pieces::of(&envelope.text()[envelope.range(number)]) {
+            let token = token(tables, envelope, envelope.range(number).start, piece);
             self.overflow |= self.tokens.try_push(token).is_err();
-        });
+        }
     }
+
+    /// Adds the tokens of the segment before, if all of them together begin a pattern; none otherwise, which is the rule.
+    fn add_if_known(&mut self, tables: &Tables, envelope: &Envelope, number: usize) {
+        let mut node = 0;
+        for piece in Pieces::of(&envelope.text()[envelope.range(number)]) {
+            let token = token(tables, envelope, envelope.range(number).start, piece);
+            match tables.next(node, token.symbol) {
+                Some(next) if token.symbol != OUTSIDE => node = next,
+                _ => return self.tokens.clear(),
+            }
+            self.overflow |= self.tokens.try_push(token).is_err();
+        }
+    }
+}
+
+/// The token of a piece of a segment that begins at `start`.
+#[inline]
+fn token(tables: &Tables, envelope: &Envelope, start: usize, piece: Piece) -> Token {
+    let (start, length) = (start + piece.start, piece.end - piece.start);
+    let symbol = tables.symbol(&envelope.text()[start..start + length], envelope.key(start, length));
+    Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short: length <= 2 }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Piece {
 /// Smallest count in millions that is taken for a model's size; below it `1m` is a context length.
 const SMALLEST_MILLIONS: usize = 20;
 
-/// What a byte is for `tokenise`.
+/// What a byte is in a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Separator,
@@ -52,32 +52,51 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-/// Calls `emit` for each token of `text`, in order.
-#[inline]
-pub(crate) fn tokenise(text: &[u8], mut emit: impl FnMut(Piece)) {
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match CLASSES[usize::from(byte)] {
-            Class::Separator => at += 1,
-            Class::Letter => {
-                let end = run_end(text, at, Class::Letter);
-                if byte != b'v' || end != at + 1 || !digit_at(text, end) {
-                    emit(Piece { start: at, end, kind: Kind::Word });
+/// The tokens of a text, in order.
+pub(crate) struct Pieces<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// The tokens of `text`.
+    #[inline]
+    pub(crate) fn of(text: &'a [u8]) -> Pieces<'a> {
+        Pieces { text, at: 0 }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Piece;
+
+    #[inline]
+    fn next(&mut self) -> Option<Piece> {
+        let text = self.text;
+        loop {
+            let start = self.at;
+            let byte = *text.get(start)?;
+            match CLASSES[usize::from(byte)] {
+                Class::Separator => self.at += 1,
+                Class::Letter => {
+                    let end = run_end(text, start, Class::Letter);
+                    self.at = end;
+                    if byte != b'v' || end != start + 1 || !digit_at(text, end) {
+                        return Some(Piece { start, end, kind: Kind::Word });
+                    }
                 }
-                at = end;
-            }
-            Class::Digit => {
-                let digits_end = run_end(text, at, Class::Digit);
-                let letters_end = run_end(text, digits_end, Class::Letter);
-                let end = match &text[digits_end..letters_end] {
-                    b"b" => letters_end,
-                    b"m" if millions(&text[at..digits_end]) >= SMALLEST_MILLIONS => letters_end,
-                    _ => digits_end,
-                };
-                let kind = if end == digits_end { Kind::Number } else { Kind::Size };
-                emit(Piece { start: at, end, kind });
-                let dot_spelt_p = &text[digits_end..letters_end] == b"p" && digit_at(text, letters_end);
-                at = if dot_spelt_p { letters_end } else { end };
+                Class::Digit => {
+                    let digits_end = run_end(text, start, Class::Digit);
+                    let letters_end = run_end(text, digits_end, Class::Letter);
+                    let end = match &text[digits_end..letters_end] {
+                        b"b" => letters_end,
+                        b"m" if millions(&text[start..digits_end]) >= SMALLEST_MILLIONS => letters_end,
+                        _ => digits_end,
+                    };
+                    let kind = if end == digits_end { Kind::Number } else { Kind::Size };
+                    let dot_spelt_p = &text[digits_end..letters_end] == b"p" && digit_at(text, letters_end);
+                    self.at = if dot_spelt_p { letters_end } else { end };
+                    return Some(Piece { start, end, kind });
+                }
             }
         }
     }
@@ -107,9 +126,8 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> String {
-        let mut tokens = Vec::new();
-        tokenise(text.as_bytes(), |piece| tokens.push(text[piece.start..piece.end].to_owned()));
-        tokens.join(" ")
+        let words: Vec<&str> = Pieces::of(text.as_bytes()).map(|piece| &text[piece.start..piece.end]).collect();
+        words.join(" ")
     }
 
     #[test]

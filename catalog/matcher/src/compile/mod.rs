@@ -20,7 +20,7 @@ use crate::tables::{
     Condition, Draft, Family, ModelRow, NONE, Organisation, PeriodRow, Rule, Span, Text, condition_kind,
     rule_flag,
 };
-use crate::token::{Kind, tokenise};
+use crate::token::{Kind, Pieces};
 use crate::{Day, Openness};
 use words::Words;
 
@@ -309,9 +309,7 @@ impl Builder {
                         rule.weight += ENDS_WEIGHT;
                     }
                     _ if conditions.is_empty() => {
-                        let mut pieces = Vec::new();
-                        tokenise(word.as_bytes(), |piece| pieces.push(piece));
-                        for piece in pieces {
+                        for piece in Pieces::of(word.as_bytes()) {
                             let symbol = self.words.add(&word.as_bytes()[piece.start..piece.end], 0)?;
                             node = self.words.edge(node, symbol)?;
                             rule.weight += WORD_WEIGHT;
