@@ -19,10 +19,16 @@ fn classify(criterion: &mut Criterion) {
     println!("tables: {} bytes", catalogue.table_bytes());
     let mut group = criterion.benchmark_group("classify");
     group.throughput(Throughput::Elements(pairs.len() as u64));
-    for (label, address) in [("label", ""), ("label_and_address", "https://api.openai.com/v1")] {
-        group.bench_function(label, |bencher| {
+    let cases = [
+        ("name", false, ""),
+        ("name and label", true, ""),
+        ("name, label and address", true, "https://api.openai.com/v1"),
+    ];
+    for (case, labelled, address) in cases {
+        group.bench_function(case, |bencher| {
             bencher.iter(|| {
                 for &(provider, name) in &pairs {
+                    let provider = if labelled { provider } else { "" };
                     black_box(catalogue.classify(name, Origin { provider, address }, Day(20_735)));
                 }
             });

@@ -93,6 +93,8 @@ fn first_word(name: &str) -> String {
         return String::new();
     }
     let segment = envelope.segment(0).unwrap_or_default();
-    let word = Pieces::of(segment).find(|piece| piece.kind == Kind::Word).map(|piece| &segment[piece.start..piece.end]);
+    let word = Pieces::of(segment)
+        .find(|piece| piece.kind == Kind::Word)
+        .map(|piece| &segment[piece.start..piece.end]);
     word.map_or_else(String::new, |word| String::from_utf8_lossy(word).into_owned())
 }

@@ -66,11 +66,14 @@ impl Envelope {
         let text = &mut self.text[..name.len()];
         text.copy_from_slice(name.as_bytes());
         text.make_ascii_lowercase();
-        if memchr(b'\\', text).is_some() {
-            text.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
-        }
-        let range = self.strip();
+        // Most names have none of these; all are looked for at once.
+        let special =
+            text.iter().fold(false, |found, byte| found | matches!(byte, b'\\' | b':' | b'#' | b'?'));
+        let range = if special { self.strip() } else { 0..name.len() };
         self.split(range);
+        // A Vertex endpoint: the number after it says nothing.
+        self.opaque |=
+            self.segment(1) == Some(b"endpoints") && segment_prefix(self.text(), b"projects/").is_some();
         true
     }
 
@@ -108,7 +111,9 @@ impl Envelope {
 
     /// Finds the part of the text that may name a model.
     fn strip(&mut self) -> Range<usize> {
-        let text = &self.text[..self.length];
+        let text = &mut self.text[..self.length];
+        text.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+        let text = &*text;
         let mut range = 0..self.length;
         if memchr(b':', text).is_some() {
             if let Some(at) = segment_prefix(text, b"arn:") {
@@ -126,9 +131,6 @@ impl Envelope {
                     range.end = range.start + end;
                 }
             }
-        }
-        if segment_prefix(text, b"projects/").is_some() && find(text, b"/endpoints/").is_some() {
-            self.opaque = true;
         }
         if let Some(end) = memchr2(b'#', b'?', &text[range.clone()]) {
             range.end = range.start + end;

@@ -92,7 +92,11 @@ pub(crate) fn key_of(word: &[u8]) -> u64 {
 /// Multiplicative, over the first and the last eight letters: the table is fixed, so nobody can choose its collisions.
 #[inline]
 pub(crate) fn hash_word(word: &[u8], key: u64) -> u32 {
-    let last = if word.len() > KEY_LETTERS { word.last_chunk().map_or(0, |last| u64::from_le_bytes(*last)) } else { 0 };
+    let last = if word.len() > KEY_LETTERS {
+        word.last_chunk().map_or(0, |last| u64::from_le_bytes(*last))
+    } else {
+        0
+    };
     ((key ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 

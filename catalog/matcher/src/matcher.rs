@@ -256,17 +256,23 @@ impl Tokens {
 
     /// Adds the tokens of a segment.
     fn add(&mut self, tables: &Tables, envelope: &Envelope, number: usize) {
-        for piece in Pieces::of(&envelope.text()[envelope.range(number)]) {
-            let token = token(tables, envelope, envelope.range(number).start, piece);
+        let range = envelope.range(number);
+        let segment = &envelope.text()[range.clone()];
+        for piece in Pieces::of(segment) {
+            let key = envelope.key(range.start + piece.start, piece.end - piece.start);
+            let token = token(tables, segment, key, piece);
             self.overflow |= self.tokens.try_push(token).is_err();
         }
     }
 
     /// Adds the tokens of the segment before, if all of them together begin a pattern; none otherwise, which is the rule.
     fn add_if_known(&mut self, tables: &Tables, envelope: &Envelope, number: usize) {
+        let range = envelope.range(number);
+        let segment = &envelope.text()[range.clone()];
         let mut node = 0;
-        for piece in Pieces::of(&envelope.text()[envelope.range(number)]) {
-            let token = token(tables, envelope, envelope.range(number).start, piece);
+        for piece in Pieces::of(segment) {
+            let key = envelope.key(range.start + piece.start, piece.end - piece.start);
+            let token = token(tables, segment, key, piece);
             match tables.next(node, token.symbol) {
                 Some(next) if token.symbol != OUTSIDE => node = next,
                 _ => return self.tokens.clear(),
@@ -276,10 +282,9 @@ impl Tokens {
     }
 }
 
-/// The token of a piece of a segment that begins at `start`.
-#[inline]
-fn token(tables: &Tables, envelope: &Envelope, start: usize, piece: Piece) -> Token {
-    let (start, length) = (start + piece.start, piece.end - piece.start);
-    let symbol = tables.symbol(&envelope.text()[start..start + length], envelope.key(start, length));
-    Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short: length <= 2 }
+/// The token of a piece of `segment`, whose first letters are `key`.
+#[inline(always)]
+fn token(tables: &Tables, segment: &[u8], key: u64, piece: Piece) -> Token {
+    let symbol = tables.symbol(&segment[piece.start..piece.end], key);
+    Token { symbol, kind: piece.kind, flags: tables.flags(symbol), short: piece.end - piece.start <= 2 }
 }

@@ -69,7 +69,7 @@ impl<'a> Pieces<'a> {
 impl Iterator for Pieces<'_> {
     type Item = Piece;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Piece> {
         let text = self.text;
         loop {
@@ -126,7 +126,8 @@ mod tests {
     use super::*;
 
     fn split(text: &str) -> String {
-        let words: Vec<&str> = Pieces::of(text.as_bytes()).map(|piece| &text[piece.start..piece.end]).collect();
+        let words: Vec<&str> =
+            Pieces::of(text.as_bytes()).map(|piece| &text[piece.start..piece.end]).collect();
         words.join(" ")
     }
 

@@ -20,11 +20,7 @@ pub(super) struct Words {
 impl Words {
     /// The outside word and the root.
     pub(super) fn new() -> Words {
-        Words {
-            symbols: HashMap::new(),
-            words: vec![(Vec::new(), 0)],
-            children: vec![BTreeMap::new()],
-        }
+        Words { symbols: HashMap::new(), words: vec![(Vec::new(), 0)], children: vec![BTreeMap::new()] }
     }
 
     /// Adds `word` if it is new, and `flags` to what is known of it.
