@@ -42,12 +42,13 @@ COMMENT 'The register''s models with openness and licence by day.';
 -- The rollup under the register of now: openness is what the register says today of the day of the traffic. counted_openness
 -- is what was counted. Names outside the register keep what was counted.
 CREATE OR REPLACE VIEW {database}.traffic_reclassified AS
-SELECT hour, environment, vantage, gateway_product,
-       dictGet('{database}.model_on_day', 'name', toUInt64(model), toDate32(hour)) AS model,
-       dictGet('{database}.model_on_day', 'family', toUInt64(model), toDate32(hour)) AS family,
-       dictGet('{database}.model_on_day', 'developer', toUInt64(model), toDate32(hour)) AS developer,
-       dictGet('{database}.model_on_day', 'licence', toUInt64(model), toDate32(hour)) AS licence,
-       dictGetOrDefault('{database}.model_on_day', 'openness', toUInt64(traffic_1h.model), toDate32(hour), toString(traffic_1h.openness)) AS openness,
-       traffic_1h.openness AS counted_openness,
-       hosting, operation, choice, streaming, outcome, requests, attempts, input_tokens, output_tokens
-FROM {database}.traffic_1h;
+SELECT t.hour AS hour, t.environment AS environment, t.vantage AS vantage, t.gateway_product AS gateway_product,
+       dictGet('{database}.model_on_day', 'name', toUInt64(t.model), toDate32(t.hour)) AS model,
+       dictGet('{database}.model_on_day', 'family', toUInt64(t.model), toDate32(t.hour)) AS family,
+       dictGet('{database}.model_on_day', 'developer', toUInt64(t.model), toDate32(t.hour)) AS developer,
+       dictGet('{database}.model_on_day', 'licence', toUInt64(t.model), toDate32(t.hour)) AS licence,
+       dictGetOrDefault('{database}.model_on_day', 'openness', toUInt64(t.model), toDate32(t.hour), toString(t.openness)) AS openness,
+       t.openness AS counted_openness, t.hosting AS hosting, t.operation AS operation, t.choice AS choice,
+       t.streaming AS streaming, t.outcome AS outcome,
+       t.requests AS requests, t.attempts AS attempts, t.input_tokens AS input_tokens, t.output_tokens AS output_tokens
+FROM {database}.traffic_1h AS t;
