@@ -55,6 +55,10 @@ reasons! {
         Baseline = "baseline",
         /// First sight of a series for which there is no room; its growth is not counted.
         SeriesLimit = "series_limit",
+        /// A sample with a label that the profile leaves out.
+        Filtered = "filtered",
+        /// A page of a target whose counters jump back and forth: several processes behind one address.
+        UnstableTarget = "unstable_target",
         /// A signal that this collector is not configured to count.
         OtherSignal = "other_signal",
     }

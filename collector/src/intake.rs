@@ -5,11 +5,13 @@
 //! alone, the others count. Pure: no clock, no I/O.
 
 use weighbridge_catalog::{CatalogueVersion, Day};
+use weighbridge_proto::v1::GatewayProduct;
 
 use crate::classifier::Classifier;
-use crate::count::{Counter, StagedPoint};
+use crate::count::{Counter, PageRow, StagedPoint};
 use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
+use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::{Discard, Mapper, Profile};
 use crate::source::{otlp, webhook};
 
@@ -77,14 +79,24 @@ pub struct Accepted {
     pub first_refusal: Option<Refusal>,
 }
 
+/// Whose telemetry is read, and by which rules.
+#[derive(Debug)]
+enum Dialect {
+    /// Events and points that are pushed here.
+    Pushed(Profile),
+    /// Pages that are scraped.
+    Pages(Box<PagePlan>),
+}
+
 /// Reads and counts the payloads of one gateway.
 #[derive(Debug)]
 pub struct Intake {
-    profile: Profile,
+    dialect: Dialect,
     mapper: Mapper,
     counter: Counter,
     staged: Vec<Observation>,
     staged_points: Vec<StagedPoint>,
+    rows: Vec<PageRow>,
 }
 
 /// Staged observations kept between payloads; more is given back.
@@ -93,9 +105,18 @@ const STAGED_KEPT: usize = 1_024;
 impl Intake {
     /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
     pub fn new(profile: Profile, classifier: Classifier, started_unix_nano: u64) -> Intake {
+        Intake::of(Dialect::Pushed(profile), classifier, started_unix_nano)
+    }
+
+    /// An intake for the pages of a gateway. `started_unix_nano` as for `Counter::new`.
+    pub fn of_pages(plan: PagePlan, classifier: Classifier, started_unix_nano: u64) -> Intake {
+        Intake::of(Dialect::Pages(Box::new(plan)), classifier, started_unix_nano)
+    }
+
+    fn of(dialect: Dialect, classifier: Classifier, started_unix_nano: u64) -> Intake {
         let mapper = Mapper { classifier, hasher: Default::default() };
         let counter = Counter::new(started_unix_nano);
-        Intake { profile, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
+        Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new(), rows: Vec::new() }
     }
 
     /// The counts.
@@ -160,6 +181,36 @@ impl Intake {
         Ok(accepted)
     }
 
+    /// Reads a `/metrics` page of `target` and counts what it gained since the page before, at `now_nano` (Unix
+    /// nanoseconds by the caller's clock). False: the target's counters jump back and forth, and it is not counted any more.
+    ///
+    /// # Errors
+    /// The page cannot be read; it was counted as refused and changed nothing else.
+    pub fn take_page(&mut self, page: &[u8], target: Target<'_>, now_nano: u64) -> Result<bool, Refusal> {
+        let Intake { dialect, mapper, counter, rows, .. } = self;
+        let Dialect::Pages(plan) = dialect else {
+            counter.tally_mut().skip(Skip::OtherSignal);
+            return Ok(true);
+        };
+        let mut tally = Tally::default();
+        rows.clear();
+        let read = plan.read(page, target, mapper, &mut tally, rows);
+        counter.tally_mut().add(&tally);
+        if let Err(refusal) = read {
+            counter.tally_mut().refuse(refusal);
+            return Err(refusal);
+        }
+        Ok(counter.observe_page(rows, now_nano))
+    }
+
+    /// What reports call the product.
+    pub fn gateway_product(&self) -> GatewayProduct {
+        match &self.dialect {
+            Dialect::Pushed(profile) => profile.gateway_product(),
+            Dialect::Pages(plan) => plan.gateway_product(),
+        }
+    }
+
     fn stage_traces(
         &mut self,
         encoding: Encoding,
@@ -168,7 +219,9 @@ impl Intake {
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged, .. } = self;
+        let Intake { dialect: Dialect::Pushed(profile), mapper, staged, .. } = self else {
+            return Err(Refusal::ContentType);
+        };
         let each = |span: &otlp::Span<'_>| {
             let observation = profile
                 .span(span, mapper)
@@ -189,7 +242,9 @@ impl Intake {
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged_points, .. } = self;
+        let Intake { dialect: Dialect::Pushed(profile), mapper, staged_points, .. } = self else {
+            return Err(Refusal::ContentType);
+        };
         // The same key for every payload of this process, so that a series keeps its hash.
         let hasher = mapper.hasher.clone();
         let wanted = |metric: &str| profile.wants_metric(metric);
@@ -212,7 +267,9 @@ impl Intake {
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged, .. } = self;
+        let Intake { dialect: Dialect::Pushed(profile), mapper, staged, .. } = self else {
+            return Err(Refusal::ContentType);
+        };
         webhook::read_records(payload, |record| {
             let observation = record.map_err(Discard::Refuse).and_then(|record| {
                 let observation = profile.record(&record, mapper)?;

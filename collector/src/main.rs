@@ -13,7 +13,6 @@ use weighbridge_collector::command::classify::classify;
 use weighbridge_collector::command::count::{CaptureSource, count};
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
-use weighbridge_collector::profile::Profile;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
 use weighbridge_collector::{run, shutdown};
 
@@ -61,7 +60,7 @@ enum Command {
         source: CaptureSource,
         /// Whose telemetry it is.
         #[arg(long, default_value = "litellm")]
-        profile: Profile,
+        profile: String,
         /// The contributor's own names for models.
         #[arg(long)]
         aliases: Option<PathBuf>,
@@ -129,9 +128,9 @@ fn act(command: Command) -> anyhow::Result<()> {
             Ok(out.flush()?)
         }
         Command::Count { source, profile, aliases, files } => {
-            let aliases = read_aliases(aliases)?;
+            let intake = source.intake(&profile, read_aliases(aliases)?, now_ms)?;
             let mut out = io::BufWriter::new(io::stdout().lock());
-            let counted = count(source, profile, aliases, &files, now_ms, &mut out);
+            let counted = count(source, intake, &files, now_ms, &mut out);
             out.flush()?;
             Ok(counted?)
         }

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::command::count::{CaptureSource, count_files};
-use weighbridge_collector::profile::Profile;
 use weighbridge_collector::report_view::CellView;
 use weighbridge_proto::cells::Counts;
 
@@ -25,7 +24,9 @@ fn captured(
     names: &[&str],
 ) -> (Counts, BTreeMap<String, Counts>, BTreeMap<&'static str, u64>) {
     let files: Vec<_> = names.iter().map(|name| fixture(name)).collect();
-    let mut counted = count_files(source, Profile::Litellm, Aliases::default(), &files, NOW_MS).unwrap();
+    let mut counted =
+        count_files(source, source.intake("litellm", Aliases::default(), NOW_MS).unwrap(), &files, NOW_MS)
+            .unwrap();
     let mut by_model: BTreeMap<String, Counts> = BTreeMap::new();
     for cell in &counted.cells {
         let view = CellView::of(cell, weighbridge_catalog::embedded());

@@ -37,7 +37,9 @@ macro_rules! names {
 names! {
     Environment { Production = "production", Staging = "staging", Development = "development", Unknown = "unknown" }
     Vantage { Gateway = "gateway", Server = "server", Client = "client" }
-    GatewayProduct { Other = "other", Litellm = "litellm", Genai = "genai" }
+    GatewayProduct {
+        Other = "other", Litellm = "litellm", Genai = "genai", Vllm = "vllm", Sglang = "sglang", Smg = "smg", Bifrost = "bifrost", Dynamo = "dynamo", LlmD = "llm-d", Tgi = "tgi", Tensorzero = "tensorzero", Triton = "triton", Nim = "nim", RayServe = "ray-serve", Kserve = "kserve", EnvoyAiGateway = "envoy-ai-gateway", Agentgateway = "agentgateway", Kong = "kong", Higress = "higress", Apisix = "apisix", Nginx = "nginx", Envoy = "envoy",
+    }
     Operation {
         Chat = "chat", TextCompletion = "text_completion", Embeddings = "embeddings", Rerank = "rerank",
         Image = "image", Audio = "audio", Other = "other",

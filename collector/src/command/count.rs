@@ -20,7 +20,11 @@ use crate::aliases::Aliases;
 use crate::classifier::Classifier;
 use crate::discard::Refusal;
 use crate::intake::{Encoding, Intake, Now, Signal};
+use clap::ValueEnum as _;
+
 use crate::profile::Profile;
+use crate::profile::prometheus::{PagePlan, Target};
+use crate::profile::rules::{self, ProfileError};
 use crate::report_view::CellView;
 
 /// What the files hold.
@@ -34,6 +38,27 @@ pub enum CaptureSource {
     OtlpLogs,
     /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
     Webhook,
+    /// Prometheus pages of one target, in time order.
+    Prometheus,
+}
+
+impl CaptureSource {
+    /// An intake for such captures of the gateway `profile`, with `aliases`, as of `now_ms` (Unix milliseconds).
+    ///
+    /// # Errors
+    /// No profile of this name reads such captures.
+    pub fn intake(self, profile: &str, aliases: Aliases, now_ms: u64) -> Result<Intake, CaptureError> {
+        let day = Day::from_unix_seconds(now_ms / 1_000);
+        let classifier = Classifier::new(weighbridge_catalog::embedded(), aliases, day);
+        // Counters are counted from their own start, as if the collector had been there first.
+        if self == CaptureSource::Prometheus {
+            let plan = PagePlan::new(&rules::named(profile)?)?;
+            return Ok(Intake::of_pages(plan, classifier, 0));
+        }
+        let pushed =
+            Profile::from_str(profile, true).map_err(|_| CaptureError::Profile(profile.to_owned()))?;
+        Ok(Intake::new(pushed, classifier, 0))
+    }
 }
 
 /// Why `count` and `preview` cannot go on.
@@ -50,6 +75,12 @@ pub enum CaptureError {
     /// The output.
     #[error("output: {0}")]
     Write(#[from] io::Error),
+    /// A profile.
+    #[error(transparent)]
+    Rules(#[from] ProfileError),
+    /// No profile of pushed telemetry.
+    #[error("profile {0}: write litellm or genai; other gateways are read by --source prometheus")]
+    Profile(String),
     /// At least one file was refused; the summary names it.
     #[error("{0} of the files could not be read as payloads; see `refused_files` in the summary")]
     Refused(usize),
@@ -61,6 +92,7 @@ impl CaptureError {
         match self {
             CaptureError::Read { .. } => "read",
             CaptureError::Write(_) => "write",
+            CaptureError::Rules(_) | CaptureError::Profile(_) => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }
@@ -102,25 +134,32 @@ pub struct Counted {
     refused_files: Vec<RefusedFile>,
 }
 
-/// Counts `files` of `profile` in order, with `aliases`, as of `now_ms` (Unix milliseconds; openness is that of its day).
+/// Captured pages are taken for those of a server beside the collector.
+const CAPTURED_TARGET: &str = "http://127.0.0.1/metrics";
+/// Time between captured pages, which do not carry one: that of a usual scrape.
+const PAGE_STEP_NANO: u64 = 15_000_000_000;
+
+/// Counts `files` in order into `intake`, as of `now_ms` (Unix milliseconds; openness is that of its day).
 ///
 /// # Errors
 /// A file cannot be read from disk.
 pub fn count_files(
     source: CaptureSource,
-    profile: Profile,
-    aliases: Aliases,
+    mut intake: Intake,
     files: &[PathBuf],
     now_ms: u64,
 ) -> Result<Counted, CaptureError> {
-    let day = Day::from_unix_seconds(now_ms / 1_000);
-    let classifier = Classifier::new(weighbridge_catalog::embedded(), aliases, day);
-    let mut intake = Intake::new(profile, classifier, 0);
     let mut refused_files = Vec::new();
-    for path in files {
+    for (number, path) in files.iter().enumerate() {
         let bytes =
             std::fs::read(path).map_err(|source| CaptureError::Read { path: path.clone(), source })?;
-        if let Err(refusal) = take(&mut intake, source, path, &bytes, now_ms) {
+        let taken = if source == CaptureSource::Prometheus {
+            let now_nano = now_ms * 1_000_000 + number as u64 * PAGE_STEP_NANO;
+            intake.take_page(&bytes, Target { url: CAPTURED_TARGET, model: "" }, now_nano).map(|_| ())
+        } else {
+            take(&mut intake, source, path, &bytes, now_ms)
+        };
+        if let Err(refusal) = taken {
             let (reason, explanation) = (refusal.name(), refusal.to_string());
             refused_files.push(RefusedFile { file: path.clone(), reason, explanation });
         }
@@ -130,19 +169,18 @@ pub fn count_files(
     Ok(Counted { cells, intake, refused_files })
 }
 
-/// Counts `files` and prints cells and summary to `out`.
+/// Counts `files` into `intake` and prints cells and summary to `out`.
 ///
 /// # Errors
 /// A file cannot be read, the output cannot be written, or a file was refused.
 pub fn count(
     source: CaptureSource,
-    profile: Profile,
-    aliases: Aliases,
+    intake: Intake,
     files: &[PathBuf],
     now_ms: u64,
     out: &mut impl Write,
 ) -> Result<(), CaptureError> {
-    let mut counted = count_files(source, profile, aliases, files, now_ms)?;
+    let mut counted = count_files(source, intake, files, now_ms)?;
     let catalogue = weighbridge_catalog::embedded();
     let mut views: Vec<_> = counted.cells.iter().map(|cell| CellView::of(cell, catalogue)).collect();
     views.sort();
@@ -189,7 +227,7 @@ fn take(
         CaptureSource::OtlpTraces => Signal::Traces,
         CaptureSource::OtlpMetrics => Signal::Metrics,
         CaptureSource::Webhook => Signal::Webhook,
-        CaptureSource::OtlpLogs => {
+        CaptureSource::OtlpLogs | CaptureSource::Prometheus => {
             intake.skip_payload();
             return Ok(());
         }

@@ -34,7 +34,8 @@ pub fn preview(
         Signal::Webhook => CaptureSource::Webhook,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
-    let mut counted = count_files(source, config.profile(), aliases, files, now_ms)?;
+    let intake = source.intake(config.profile().name(), aliases, now_ms)?;
+    let mut counted = count_files(source, intake, files, now_ms)?;
     let sealed = sealed(config, &mut counted.intake, &counted.cells, now_ms)?;
     let checked = report::check(&sealed.bytes).map_err(io::Error::other)?;
     let view = ReportView::of(&checked, weighbridge_catalog::embedded());

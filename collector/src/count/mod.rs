@@ -6,10 +6,12 @@
 //! series by the constants of their modules. What does not fit is counted under `unlisted`, never forgotten.
 
 mod calls;
+mod page;
 mod recent;
 mod series;
 
 pub use calls::HOLD_MS;
+pub use page::{PageRow, Side};
 pub use series::{PointClass, StagedPoint};
 
 use std::collections::HashMap;
@@ -22,8 +24,9 @@ use weighbridge_proto::v1::{Choice, Outcome};
 use crate::discard::{Skip, Tally};
 use crate::observation::{Call, Observation};
 use calls::{Calls, Failure};
+use page::Pages;
 use recent::Recent;
-use series::SeriesTable;
+use series::{SeriesTable, times};
 
 /// For keys that already are keyed hashes.
 #[derive(Debug, Default, Clone, Copy)]
@@ -55,6 +58,7 @@ pub struct Counter {
     recent: Recent,
     calls: Calls,
     series: SeriesTable,
+    pages: Pages,
     tally: Tally,
 }
 
@@ -68,6 +72,7 @@ impl Counter {
             recent: Recent::default(),
             calls: Calls::default(),
             series: SeriesTable::new(started_unix_nano),
+            pages: Pages::default(),
             tally: Tally::default(),
         }
     }
@@ -107,8 +112,20 @@ impl Counter {
     pub fn observe_points(&mut self, points: &[StagedPoint], now_ms: u64) {
         let Counter { series, tally, .. } = self;
         let mut additions = Vec::new();
-        series.apply(points, now_ms, tally, |key, counts| additions.push((key, counts)));
+        series.apply(points, now_ms, tally, |place, increment| {
+            additions.push((points[place].key, times(&points[place].unit, increment)));
+        });
         additions.into_iter().for_each(|(key, counts)| self.add(key, counts));
+    }
+
+    /// Counts the rows of one `/metrics` page at `now_nano` (Unix nanoseconds by the caller's clock). False: the target's
+    /// counters jump back and forth, and it is not counted any more.
+    pub fn observe_page(&mut self, rows: &[PageRow], now_nano: u64) -> bool {
+        let Counter { series, pages, tally, .. } = self;
+        let mut additions = Vec::new();
+        let is_one = pages.apply(rows, now_nano, series, tally, |key, counts| additions.push((key, counts)));
+        additions.into_iter().for_each(|(key, counts)| self.add(key, counts));
+        is_one
     }
 
     /// Ends the calls whose last failure was `HOLD_MS` ago: no fallback came, the failure was the outcome.

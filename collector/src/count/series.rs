@@ -43,9 +43,13 @@ pub enum PointClass {
     Tokens = 2,
     /// Failed attempts, where they are told apart from requests.
     FailedAttempts = 3,
+    /// Attempts, where a second metric tells them.
+    Attempts = 4,
+    /// A metric that says something about some increments of another one.
+    Side = 5,
 }
 
-const CLASSES: usize = 4;
+const CLASSES: usize = 6;
 const NO_RANK: u8 = u8::MAX;
 
 /// A point that a profile understood.
@@ -63,6 +67,8 @@ pub struct StagedPoint {
     pub temporality: Temporality,
     /// Start of the series, Unix nanoseconds, 0 if not told.
     pub start_unix_nano: u64,
+    /// The exporter tells all its series each time, and not when this one began: it is new if it was not there before.
+    pub is_new_if_unseen: bool,
     /// Time of the point, Unix nanoseconds.
     pub time_unix_nano: u64,
     /// The counter's value.
@@ -99,24 +105,30 @@ pub(super) struct SeriesTable {
     started_unix_nano: u64,
     series: HashMap<u64, Series, PrehashedState>,
     targets: HashMap<u64, Target, PrehashedState>,
+    resets: u64,
 }
 
 impl SeriesTable {
     pub(super) fn new(started_unix_nano: u64) -> SeriesTable {
-        SeriesTable { started_unix_nano, series: HashMap::default(), targets: HashMap::default() }
+        SeriesTable { started_unix_nano, series: HashMap::default(), targets: HashMap::default(), resets: 0 }
     }
 
-    /// Turns the points of one payload into increments.
+    /// Counters that began anew since `new`.
+    pub(super) fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Turns the points of one payload into increments; `add` gets the place of a point and what it gained.
     pub(super) fn apply(
         &mut self,
         points: &[StagedPoint],
         now_ms: u64,
         tally: &mut Tally,
-        mut add: impl FnMut(CellKey, Counts),
+        mut add: impl FnMut(usize, u64),
     ) {
         self.make_room(points.len(), now_ms);
         self.meet_targets(points, now_ms);
-        for point in points {
+        for (place, point) in points.iter().enumerate() {
             let Some(target) = self.targets.get(&point.target).copied() else {
                 tally.skip(Skip::SeriesLimit);
                 continue;
@@ -126,7 +138,7 @@ impl SeriesTable {
                 continue;
             }
             match self.increment(point, &target, now_ms) {
-                Ok(increment) => add(point.key, times(&point.unit, increment)),
+                Ok(increment) => add(place, increment),
                 Err(skip) => tally.skip(skip),
             }
         }
@@ -192,6 +204,9 @@ impl SeriesTable {
         }
         let was_reset = point.start_unix_nano > last.start_unix_nano || point.value < last.value;
         let before = if point.temporality == Temporality::Delta || was_reset { 0 } else { last.value };
+        if was_reset {
+            self.resets += 1;
+        }
         *last = seen;
         Ok(point.value - before)
     }
@@ -204,7 +219,9 @@ impl SeriesTable {
             return point.start_unix_nano >= self.started_unix_nano
                 && (point.start_unix_nano > 0 || self.started_unix_nano == 0);
         }
-        point.start_unix_nano == 0 || point.start_unix_nano >= target.previous_cycle_unix_nano
+        point.start_unix_nano == 0
+            || point.is_new_if_unseen
+            || point.start_unix_nano >= target.previous_cycle_unix_nano
     }
 
     fn make_room(&mut self, arriving: usize, now_ms: u64) {
@@ -218,7 +235,8 @@ impl SeriesTable {
     }
 }
 
-fn times(unit: &Counts, increment: u64) -> Counts {
+/// What `increment` units add.
+pub(super) fn times(unit: &Counts, increment: u64) -> Counts {
     Counts {
         requests: unit.requests * increment,
         attempts: unit.attempts * increment,

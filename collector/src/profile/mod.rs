@@ -6,6 +6,8 @@
 
 mod genai;
 mod litellm;
+pub mod prometheus;
+pub mod rules;
 
 use std::hash::BuildHasher as _;
 
@@ -63,6 +65,11 @@ pub struct Mapper {
 }
 
 impl Profile {
+    /// Its name, as configuration and commands spell it.
+    pub fn name(self) -> &'static str {
+        self.gateway_product().name()
+    }
+
     /// What reports call the product.
     pub fn gateway_product(self) -> GatewayProduct {
         match self {
@@ -219,6 +226,7 @@ impl Mapper {
             rank: rule.2,
             temporality: point.temporality,
             start_unix_nano: point.start_unix_nano,
+            is_new_if_unseen: false,
             time_unix_nano: point.time_unix_nano,
             value,
             key: cell_key(&classification, operation, Streaming::Unknown, outcome),

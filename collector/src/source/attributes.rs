@@ -281,6 +281,11 @@ pub fn whole_float(number: f64) -> Result<u64, Refusal> {
     Ok(number as u64)
 }
 
+/// Whether a label's value is a spelling of "not told", or empty.
+pub fn is_missing_text(value: &[u8]) -> bool {
+    matches!(value, b"" | b"None" | b"unknown" | b"null" | b"-" | b"UNSPECIFIED" | b"other")
+}
+
 /// Spellings of "not told" seen at gateways; kept as unknown, never as a name.
 #[inline]
 fn is_missing(value: Scalar<'_>) -> bool {

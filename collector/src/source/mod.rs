@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod otlp;
+pub mod prometheus;
 pub mod protobuf;
 pub mod webhook;
 
