@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::deliver::uplink::{Outbox, UplinkStats};
 use crate::receiver::Gate;
+use crate::scrape::ScrapeStats;
 
 /// What the sealing side did.
 #[derive(Debug, Default)]
@@ -47,14 +48,16 @@ pub struct Observed {
     pub uplink: Arc<UplinkStats>,
     /// The sealing side.
     pub seal: Arc<SealStats>,
+    /// The scraper.
+    pub scraped: Arc<ScrapeStats>,
 }
 
 impl Observed {
     fn encode_all(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let (totals, tally) = {
+        let (totals, tally, resets) = {
             let mut edge = self.gate.edge();
             let counter = edge.intake().counter();
-            (counter.totals(), counter.tally().clone())
+            (counter.totals(), counter.tally().clone(), counter.resets())
         };
         let skipped: Vec<_> = tally.skipped().map(|(reason, count)| (reason.name(), count)).collect();
         let refused: Vec<_> = tally.refused().map(|(reason, count)| (reason.name(), count)).collect();
@@ -66,12 +69,15 @@ impl Observed {
         )?;
         family(encoder, "items_refused", "Items and payloads refused as bad input, by reason", &refused)?;
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let (seal, uplink) = (&self.seal, &self.uplink);
+        let (seal, uplink, scraped) = (&self.seal, &self.uplink, &self.scraped);
         let counters = [
             ("requests", "Client requests with a final outcome", totals.requests),
             ("attempts", "Attempts at a model", totals.attempts),
             ("input_tokens", "Input tokens", totals.input_tokens),
             ("output_tokens", "Output tokens", totals.output_tokens),
+            ("pages_scraped", "Pages of metrics that were counted", load(&scraped.pages)),
+            ("scrapes_failed", "Requests for a page that gave none", load(&scraped.failed)),
+            ("counter_resets", "Counters of pages and pushed metrics that began anew", resets),
             ("reports_resumed", "Reports found in the spool at start", load(&seal.resumed)),
             ("reports_sealed", "Reports sealed and on disk", load(&seal.sealed)),
             ("reports_failed", "Reports that could not be written to disk", load(&seal.failed)),

@@ -4,6 +4,8 @@
 //! skipped and refused. Guarantees: a payload that cannot be read whole changes no count; an item that is wrong is refused
 //! alone, the others count. Pure: no clock, no I/O.
 
+use std::hash::BuildHasher as _;
+
 use weighbridge_catalog::{CatalogueVersion, Day};
 use weighbridge_proto::v1::GatewayProduct;
 
@@ -13,6 +15,7 @@ use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
 use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::{Discard, Mapper, Profile};
+use crate::source::otlp::SeriesHasher;
 use crate::source::{otlp, webhook};
 
 /// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
@@ -30,6 +33,8 @@ pub enum Signal {
     Metrics,
     /// LiteLLM webhook records.
     Webhook,
+    /// `/metrics` pages; they come by `take_page`.
+    Prometheus,
 }
 
 /// How a payload is encoded.
@@ -99,22 +104,28 @@ pub struct Intake {
     rows: Vec<PageRow>,
 }
 
+/// Hashed to see whether two versions hash alike.
+const HASH_MARK: &[u8] = b"weighbridge series";
+
 /// Staged observations kept between payloads; more is given back.
 const STAGED_KEPT: usize = 1_024;
 
 impl Intake {
     /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
     pub fn new(profile: Profile, classifier: Classifier, started_unix_nano: u64) -> Intake {
-        Intake::of(Dialect::Pushed(profile), classifier, started_unix_nano)
+        // Random per process: what is pushed is not remembered beyond it.
+        let key = foldhash::fast::RandomState::default().hash_one(started_unix_nano);
+        Intake::of(Dialect::Pushed(profile), classifier, key, started_unix_nano)
     }
 
-    /// An intake for the pages of a gateway. `started_unix_nano` as for `Counter::new`.
-    pub fn of_pages(plan: PagePlan, classifier: Classifier, started_unix_nano: u64) -> Intake {
-        Intake::of(Dialect::Pages(Box::new(plan)), classifier, started_unix_nano)
+    /// An intake for the pages of a gateway. `key` is that of the hashes: the one of the last start, so that series are known
+    /// again. `started_unix_nano` as for `Counter::new`.
+    pub fn of_pages(plan: PagePlan, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
+        Intake::of(Dialect::Pages(Box::new(plan)), classifier, key, started_unix_nano)
     }
 
-    fn of(dialect: Dialect, classifier: Classifier, started_unix_nano: u64) -> Intake {
-        let mapper = Mapper { classifier, hasher: Default::default() };
+    fn of(dialect: Dialect, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
+        let mapper = Mapper { classifier, hasher: SeriesHasher::with_seed(key) };
         let counter = Counter::new(started_unix_nano);
         Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new(), rows: Vec::new() }
     }
@@ -163,7 +174,7 @@ impl Intake {
             (Signal::Traces, _) => self.stage_traces(encoding, payload, now, &mut tally, &mut accepted),
             (Signal::Metrics, _) => self.stage_metrics(encoding, payload, now, &mut tally, &mut accepted),
             (Signal::Webhook, Encoding::Json) => self.stage_records(payload, now, &mut tally, &mut accepted),
-            (Signal::Webhook, Encoding::Protobuf) => Err(Refusal::ContentType),
+            (Signal::Webhook, Encoding::Protobuf) | (Signal::Prometheus, _) => Err(Refusal::ContentType),
         };
         if let Err(refusal) = read {
             self.counter.tally_mut().refuse(refusal);
@@ -201,6 +212,19 @@ impl Intake {
             return Err(refusal);
         }
         Ok(counter.observe_page(rows, now_nano))
+    }
+
+    /// Everything that is known of scraped series, to be handed to `restore` after a restart; `None` if nothing is scraped.
+    pub fn series_state(&self) -> Option<Vec<u8>> {
+        // A mark of the hash function: with another one no series would be known again, and all would count anew.
+        let mark = self.mapper.hash_bytes(HASH_MARK);
+        matches!(self.dialect, Dialect::Pages(_)).then(|| self.counter.series_state(mark))
+    }
+
+    /// Takes over what `series_state` gave before a restart. False: it is of another version, and nothing was taken; the
+    /// first page of each target is a baseline then.
+    pub fn restore(&mut self, state: &[u8]) -> bool {
+        self.counter.restore_series(state, self.mapper.hash_bytes(HASH_MARK))
     }
 
     /// What reports call the product.

@@ -17,6 +17,7 @@ pub mod profile;
 pub mod receiver;
 pub mod report_view;
 pub mod run;
+pub mod scrape;
 pub mod shutdown;
 pub mod source;
 pub mod window;

@@ -111,7 +111,7 @@ fn act(command: Command) -> anyhow::Result<()> {
         Command::Validate { config } => {
             let config = Config::load(&config)?;
             println!(
-                "valid: counts {:?} of profile {:?} in windows of {} s, environment {}, vantage {}, sends to {}",
+                "valid: counts {:?} of profile {} in windows of {} s, environment {}, vantage {}, sends to {}",
                 config.signal(),
                 config.profile(),
                 config.window_s,

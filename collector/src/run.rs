@@ -16,15 +16,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_proto::v1::GatewayProduct;
 
 use crate::admin::{self, Observed, SealStats};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
+use crate::deliver::series_file::SeriesFile;
 use crate::deliver::spool::{Spool, SpoolError};
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
 use crate::intake::Intake;
+use crate::profile::prometheus::PagePlan;
+use crate::profile::rules::{self, ProfileError};
 use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
+use crate::scrape::{self, ScrapeError, ScrapeStats};
 use crate::window::{Edge, Header, Sealed, boot_epoch};
 
 /// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
@@ -54,6 +59,15 @@ pub enum RunError {
     /// The system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(String),
+    /// The file of scraped series.
+    #[error("data folder: series: {0}")]
+    Series(#[from] std::io::Error),
+    /// A profile.
+    #[error(transparent)]
+    Rules(#[from] ProfileError),
+    /// A target to scrape.
+    #[error("source.prometheus: {0}")]
+    Scrape(#[from] ScrapeError),
     /// A receiver.
     #[error("receiver: {0}")]
     Receiver(String),
@@ -67,6 +81,9 @@ impl RunError {
             RunError::Spool(error) => error.code(),
             RunError::Listen { .. } => "listen",
             RunError::Random(_) => "random",
+            RunError::Series(_) => "series",
+            RunError::Rules(_) => "profile",
+            RunError::Scrape(error) => error.code(),
             RunError::Receiver(_) => "receiver",
         }
     }
@@ -82,15 +99,18 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);
-    let edge = edge(&config, &spool, catalogue, clock.now_ms())?;
+    let series_file = SeriesFile::new(&config.data_folder);
+    let edge = edge(&config, &spool, &series_file, catalogue, clock.now_ms())?;
     let gate = Gate::new(edge, clock, config.signal(), config.receiver.max_body_bytes);
     let outbox = Outbox::new(spool);
     let stats = Arc::new(UplinkStats::default());
+    let scraped = Arc::new(ScrapeStats::default());
     let observed = Observed {
         gate: gate.clone(),
         outbox: outbox.clone(),
         uplink: Arc::clone(&stats),
         seal: Arc::clone(&seal),
+        scraped: Arc::clone(&scraped),
     };
 
     let stop_admin = CancellationToken::new();
@@ -99,13 +119,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    start_receivers(&mut receivers, &config, &gate, &shutdown).await?;
+    start_receivers(&mut receivers, &config, &gate, &scraped, &shutdown).await?;
     let stop_uplink = CancellationToken::new();
     let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
     let sealer = Sealer {
         gate,
         outbox: outbox.clone(),
         ledger: Ledger::new(&config.data_folder, catalogue),
+        series_file,
         stats: seal,
     };
     sealer.stats.ready.store(true, Ordering::Relaxed);
@@ -140,6 +161,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 fn edge(
     config: &Config,
     spool: &Spool,
+    series_file: &SeriesFile,
     catalogue: &'static Catalogue,
     now_ms: u64,
 ) -> Result<Edge, RunError> {
@@ -150,11 +172,27 @@ fn edge(
         window_s: config.window_s,
         environment: config.environment()?,
         vantage: config.vantage()?,
-        gateway_product: config.profile().gateway_product(),
+        gateway_product: GatewayProduct::from_name(config.profile()).unwrap_or(GatewayProduct::Other),
     };
     let day = Day::from_unix_seconds(now_ms / 1_000);
     let classifier = Classifier::new(catalogue, config.aliases(catalogue)?, day);
-    let intake = Intake::new(config.profile(), classifier, now_ms.saturating_mul(1_000_000));
+    let started_nano = now_ms.saturating_mul(1_000_000);
+    let intake = match &config.source {
+        Source::Otlp(otlp) => Intake::new(otlp.profile, classifier, started_nano),
+        Source::Webhook(webhook) => Intake::new(webhook.profile, classifier, started_nano),
+        Source::Prometheus(prometheus) => {
+            let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
+            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano);
+            if let Some(state) = series_file.recover(|position| spool.holds(position))?
+                && !intake.restore(&state)
+            {
+                tracing::warn!(
+                    "series of an earlier version are not known again; counters begin with a baseline"
+                );
+            }
+            intake
+        }
+    };
     Ok(Edge::new(intake, header, now_ms))
 }
 
@@ -162,6 +200,7 @@ async fn start_receivers(
     tasks: &mut JoinSet<()>,
     config: &Config,
     gate: &Gate,
+    scraped: &Arc<ScrapeStats>,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     match &config.source {
@@ -177,6 +216,7 @@ async fn start_receivers(
         Source::Webhook(webhook) => {
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
+        Source::Prometheus(prometheus) => scrape::start(tasks, prometheus, gate, scraped, shutdown)?,
     }
     Ok(())
 }
@@ -232,6 +272,7 @@ struct Sealer {
     gate: Gate,
     outbox: Outbox,
     ledger: Ledger,
+    series_file: SeriesFile,
     stats: Arc<SealStats>,
 }
 
@@ -263,8 +304,17 @@ impl Sealer {
             // What leaves is written down before it leaves; what cannot be written down does not leave.
             return self.lose(requests, &error);
         }
-        let outbox = self.outbox.clone();
-        let kept = tokio::task::spawn_blocking(move || outbox.with(|spool| spool.append(&sealed))).await;
+        let (outbox, series_file) = (self.outbox.clone(), self.series_file.clone());
+        // Under one lock: no report is acknowledged before the state that belongs to it is in place.
+        let keep = move || {
+            outbox.with(|spool| {
+                series_file.prepare(&sealed)?;
+                let dropped = spool.append(&sealed)?;
+                series_file.commit(&sealed)?;
+                Ok::<_, RunError>(dropped)
+            })
+        };
+        let kept = tokio::task::spawn_blocking(keep).await;
         match kept {
             Ok(Ok(dropped)) => {
                 self.stats.sealed.fetch_add(1, Ordering::Relaxed);

@@ -40,6 +40,8 @@ pub struct Sealed {
     pub identity: Identity,
     /// Its bytes, as spooled and sent.
     pub bytes: Bytes,
+    /// What was known of scraped series when it was sealed: kept with the report, so that a restart goes on from it.
+    pub series: Option<Vec<u8>>,
 }
 
 /// A new boot epoch: Unix milliseconds << 20 | 20 random bits.
@@ -99,7 +101,8 @@ impl Edge {
 
     fn seal(&mut self) -> Sealed {
         let cells = self.intake.counter().take_cells();
-        let sealed = seal(&self.header, &self.window, &cells, &mut self.intake);
+        let mut sealed = seal(&self.header, &self.window, &cells, &mut self.intake);
+        sealed.series = self.intake.series_state();
         self.window.sequence += 1;
         sealed
     }
@@ -143,7 +146,7 @@ pub fn seal(header: &Header, window: &Window, cells: &[Cell], intake: &mut Intak
         dropped_requests: window.dropped_requests,
         crc32c: 0,
     };
-    Sealed { identity, bytes: report::seal(&report) }
+    Sealed { identity, bytes: report::seal(&report), series: None }
 }
 
 /// Start of the window that holds `now_ms`, Unix seconds.

@@ -22,7 +22,7 @@ fn intake(profile: &str, started_nano: u64) -> Intake {
     let plan = PagePlan::new(&rules::named(profile).unwrap()).unwrap();
     let day = Day::from_unix_seconds(NOON_MS / 1_000);
     let classifier = Classifier::new(weighbridge_catalog::embedded(), Aliases::default(), day);
-    Intake::of_pages(plan, classifier, started_nano)
+    Intake::of_pages(plan, classifier, 1, started_nano)
 }
 
 /// `model openness outcome choice streaming requests attempts input output`, sorted.

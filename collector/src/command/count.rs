@@ -53,7 +53,7 @@ impl CaptureSource {
         // Counters are counted from their own start, as if the collector had been there first.
         if self == CaptureSource::Prometheus {
             let plan = PagePlan::new(&rules::named(profile)?)?;
-            return Ok(Intake::of_pages(plan, classifier, 0));
+            return Ok(Intake::of_pages(plan, classifier, 0, 0));
         }
         let pushed =
             Profile::from_str(profile, true).map_err(|_| CaptureError::Profile(profile.to_owned()))?;

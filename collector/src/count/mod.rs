@@ -128,6 +128,23 @@ impl Counter {
         is_one
     }
 
+    /// What is known of series, with a mark of the hash function.
+    pub fn series_state(&self, mark: u64) -> Vec<u8> {
+        let state = (mark, self.series.state(), self.pages.state());
+        // Numbers and lists of numbers always encode.
+        postcard::to_stdvec(&state).unwrap_or_default()
+    }
+
+    /// Takes over what `series_state` gave; false if it is of another version.
+    pub fn restore_series(&mut self, state: &[u8], mark: u64) -> bool {
+        let Ok((written, series, pages)) = postcard::from_bytes::<(u64, _, _)>(state) else { return false };
+        if written == mark {
+            self.series.restore(series);
+            self.pages.restore(pages);
+        }
+        written == mark
+    }
+
     /// Ends the calls whose last failure was `HOLD_MS` ago: no fallback came, the failure was the outcome.
     pub fn expire_calls(&mut self, now_ms: u64) {
         while let Some(failure) = self.calls.expire(now_ms) {
@@ -167,6 +184,11 @@ impl Counter {
     /// Everything counted since `new`.
     pub fn totals(&self) -> Counts {
         self.totals
+    }
+
+    /// Counters that began anew since `new`.
+    pub fn resets(&self) -> u64 {
+        self.series.resets()
     }
 
     /// What was skipped and refused since `new`.

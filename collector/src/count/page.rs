@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use weighbridge_proto::cells::{CellKey, Counts};
 use weighbridge_proto::v1::{Choice, Streaming};
 
@@ -23,7 +24,7 @@ use crate::source::otlp::Temporality;
 const RESETS_IN_A_ROW: u8 = 3;
 
 /// What a second metric says of some increments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// They are no requests to a model.
     Less = 0,
@@ -64,7 +65,7 @@ pub struct PageRow {
     pub unit: Counts,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Health {
     process_start_nano: u64,
     resets_in_a_row: u8,
@@ -79,7 +80,28 @@ pub(super) struct Pages {
     health: HashMap<u64, Health>,
 }
 
+/// What is kept over a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PagesState {
+    waiting: Vec<((Side, u64), u64)>,
+    health: Vec<(u64, Health)>,
+}
+
 impl Pages {
+    /// Everything that is kept.
+    pub(super) fn state(&self) -> PagesState {
+        PagesState {
+            waiting: self.waiting.iter().map(|(key, count)| (*key, *count)).collect(),
+            health: self.health.iter().map(|(target, health)| (*target, *health)).collect(),
+        }
+    }
+
+    /// Takes over what an earlier process kept.
+    pub(super) fn restore(&mut self, state: PagesState) {
+        self.waiting = state.waiting.into_iter().collect();
+        self.health = state.health.into_iter().collect();
+    }
+
     /// Counts the rows of one page. False: the target is several processes, and is not counted any more.
     pub(super) fn apply(
         &mut self,

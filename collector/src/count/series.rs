@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use weighbridge_proto::cells::{CellKey, Counts};
 
 use super::PrehashedState;
@@ -79,7 +80,7 @@ pub struct StagedPoint {
     pub unit: Counts,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Series {
     start_unix_nano: u64,
     time_unix_nano: u64,
@@ -87,7 +88,7 @@ struct Series {
     seen_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Target {
     /// Time of the newest collection cycle, and of the one before it.
     cycle_unix_nano: u64,
@@ -97,6 +98,13 @@ struct Target {
     /// The choice of a rank was made in an earlier payload.
     decided: [bool; CLASSES],
     seen_ms: u64,
+}
+
+/// What is kept over a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SeriesState {
+    series: Vec<(u64, Series)>,
+    targets: Vec<(u64, Target)>,
 }
 
 /// Series of every exporting process.
@@ -111,6 +119,20 @@ pub(super) struct SeriesTable {
 impl SeriesTable {
     pub(super) fn new(started_unix_nano: u64) -> SeriesTable {
         SeriesTable { started_unix_nano, series: HashMap::default(), targets: HashMap::default(), resets: 0 }
+    }
+
+    /// Everything that is kept.
+    pub(super) fn state(&self) -> SeriesState {
+        SeriesState {
+            series: self.series.iter().map(|(key, series)| (*key, *series)).collect(),
+            targets: self.targets.iter().map(|(key, target)| (*key, *target)).collect(),
+        }
+    }
+
+    /// Takes over what an earlier process kept.
+    pub(super) fn restore(&mut self, state: SeriesState) {
+        self.series = state.series.into_iter().collect();
+        self.targets = state.targets.into_iter().collect();
     }
 
     /// Counters that began anew since `new`.

@@ -161,6 +161,11 @@ impl Spool {
         self.reports.keys().find(|position| !skip(position)).copied()
     }
 
+    /// Whether a report is on disk.
+    pub fn holds(&self, position: Position) -> bool {
+        self.reports.contains_key(&position)
+    }
+
     /// The bytes of a report.
     ///
     /// # Errors
@@ -267,7 +272,8 @@ fn parse_id(text: &str) -> Option<CollectorId> {
 }
 
 /// Writes a file so that after it returns the whole file is there under its name, or nothing is.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all; when it returns, bytes and name are on disk.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -21,7 +21,7 @@ use crate::count::{PointClass, StagedPoint};
 use crate::discard::{Refusal, Skip};
 use crate::observation::{self, Observation};
 use crate::source::attributes::{Role, whole_float};
-use crate::source::otlp::{Point, PointKind, Span};
+use crate::source::otlp::{Point, PointKind, SeriesHasher, Span};
 use crate::source::webhook::Record;
 
 /// A gateway product whose telemetry is understood.
@@ -60,8 +60,8 @@ impl From<Refusal> for Discard {
 pub struct Mapper {
     /// Names to numbers.
     pub classifier: Classifier,
-    /// Key of call and fingerprint hashes: random per process, never exported.
-    pub hasher: foldhash::fast::RandomState,
+    /// Key of series, call and fingerprint hashes: random, never exported.
+    pub hasher: SeriesHasher,
 }
 
 impl Profile {
@@ -168,7 +168,8 @@ impl Mapper {
         self.hasher.hash_one(parts)
     }
 
-    fn hash_bytes(&self, bytes: &[u8]) -> u64 {
+    /// Keyed hash of bytes.
+    pub(crate) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         self.hasher.hash_one(bytes)
     }
 

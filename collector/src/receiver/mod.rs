@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::discard::Refusal;
 use crate::intake::{Accepted, Encoding, Now, Signal};
+use crate::profile::prometheus::Target;
 use crate::window::Edge;
 
 /// Where the time comes from.
@@ -77,6 +78,15 @@ impl Gate {
             return Ok(Accepted::default());
         }
         edge.intake().take(self.signal, encoding, body, Now::At(self.clock.now_ms()))
+    }
+
+    /// Counts a scraped page. False: the target's counters jump back and forth, and it is not counted any more.
+    ///
+    /// # Errors
+    /// The page cannot be read.
+    pub fn take_page(&self, page: &[u8], target: Target<'_>) -> Result<bool, Refusal> {
+        let now_nano = self.clock.now_ms().saturating_mul(1_000_000);
+        self.edge().intake().take_page(page, target, now_nano)
     }
 
     /// Notes a body that was refused before it could be read.

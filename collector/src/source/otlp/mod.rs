@@ -98,5 +98,5 @@ pub struct Point<'a> {
     pub fault: Option<Refusal>,
 }
 
-/// The key of the hashes in a `Point`: random per process, never leaves it.
-pub type SeriesHasher = foldhash::fast::RandomState;
+/// The key of the hashes in a `Point`: random, never leaves the collector.
+pub type SeriesHasher = foldhash::fast::FixedState;

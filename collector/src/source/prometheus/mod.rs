@@ -130,13 +130,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(page: &str) -> (Payload<()>, Vec<Result<(String, Kind, String, f64), Refusal>>) {
+    /// Type, labels and value.
+    type Read = Result<(Kind, String, f64), Refusal>;
+
+    fn read(page: &str) -> (Payload<()>, Vec<Read>) {
         let mut samples = Vec::new();
         let wanted = |name: &[u8]| name.starts_with(b"x").then_some(());
         let outcome = read_page(page.as_bytes(), wanted, |sample| {
             samples.push(sample.map(|sample| {
                 let labels = String::from_utf8_lossy(sample.labels).into_owned();
-                (String::new(), sample.kind, labels, sample.value)
+                (sample.kind, labels, sample.value)
             }));
         });
         (outcome, samples)
@@ -159,7 +162,7 @@ mod tests {
         let found: Vec<_> = samples.iter().map(|sample| sample.as_ref().unwrap()).collect();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!((found.1, found.2.as_str(), found.3), *expected);
+            assert_eq!((found.0, found.1.as_str(), found.2), *expected);
         }
     }
 
@@ -168,7 +171,7 @@ mod tests {
         let (outcome, samples) = read("x{a=\"b 1\nx{a=\"b\"} one\nx\nx 5\nx NaN\n");
         assert_eq!(outcome, Ok(()));
         let values: Vec<Option<f64>> =
-            samples.iter().map(|sample| sample.as_ref().ok().map(|found| found.3)).collect();
+            samples.iter().map(|sample| sample.as_ref().ok().map(|found| found.2)).collect();
         assert_eq!(values[..4], [None, None, None, Some(5.0)]);
         assert!(values[4].unwrap().is_nan());
     }

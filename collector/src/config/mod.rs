@@ -3,6 +3,8 @@
 //! In: the file's text and the environment (`WEIGHBRIDGE_*`, which overrides). Out: a `Config` whose every value is within its
 //! range, or an error that names the field and the fix.
 
+mod prometheus;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,7 @@ use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
 use crate::profile::Profile;
 use crate::window::DEFAULT_WINDOW_S;
+pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -102,6 +105,8 @@ pub enum Source {
     Otlp(OtlpSource),
     /// LiteLLM's `generic_api` callback.
     Webhook(WebhookSource),
+    /// `/metrics` pages, scraped.
+    Prometheus(PrometheusSource),
 }
 
 /// OTLP from the gateway.
@@ -287,6 +292,9 @@ impl Config {
                 "write litellm; no other profile has a webhook".to_owned(),
             );
         }
+        if let Source::Prometheus(prometheus) = &self.source {
+            prometheus.check()?;
+        }
         if self.receiver.max_body_bytes < 1_024 {
             return fail("receiver.max_body_bytes", "write 1024 or more".to_owned());
         }
@@ -332,11 +340,12 @@ impl Config {
         })
     }
 
-    /// Whose telemetry is read.
-    pub fn profile(&self) -> Profile {
+    /// Name of the profile whose telemetry is read.
+    pub fn profile(&self) -> &str {
         match &self.source {
-            Source::Otlp(otlp) => otlp.profile,
-            Source::Webhook(webhook) => webhook.profile,
+            Source::Otlp(otlp) => otlp.profile.name(),
+            Source::Webhook(webhook) => webhook.profile.name(),
+            Source::Prometheus(prometheus) => &prometheus.profile,
         }
     }
 
@@ -346,6 +355,7 @@ impl Config {
             Source::Otlp(OtlpSource { signal: OtlpSignal::Traces, .. }) => Signal::Traces,
             Source::Otlp(OtlpSource { signal: OtlpSignal::Metrics, .. }) => Signal::Metrics,
             Source::Webhook(_) => Signal::Webhook,
+            Source::Prometheus(_) => Signal::Prometheus,
         }
     }
 }
@@ -406,7 +416,7 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
 
     #[test]
     fn the_sample_is_valid_and_shows_the_defaults() {
-        let sample = parse(include_str!("../../deploy/config/collector.yaml")).unwrap();
+        let sample = parse(include_str!("../../../deploy/config/collector.yaml")).unwrap();
         let minimal = parse(MINIMAL).unwrap();
         assert_eq!(sample.window_s, minimal.window_s);
         assert_eq!(sample.vantage, minimal.vantage);

@@ -1,0 +1,174 @@
+//! What is known of scraped series, on disk: `series.state` in the data folder, so that a restart neither loses nor repeats what
+//! the counters gained meanwhile.
+//!
+//! The state belongs to a report: counts up to it are in the report, later ones are still to be taken. Both must be kept or
+//! neither, and two files cannot be written at once. So the state is first written to `series.next`, then the report is
+//! spooled, then the file is renamed. After a crash `series.next` counts if its report is in the spool: the report cannot
+//! have been acknowledged and removed, because the spool is locked until the file is renamed.
+//!
+//! Format: `MAGIC`; boot epoch and sequence of the report (u64, little-endian); the state; CRC-32C of all before it (u32).
+//! A file that is damaged or of another version is set aside; first contact is a baseline then, and that is told.
+//!
+//! `series.key` holds the key of the hashes, 8 random bytes: it never leaves.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::spool::{Position, write_durably};
+use crate::window::Sealed;
+use weighbridge_proto::report::{BootEpoch, Sequence};
+
+const MAGIC: &[u8; 8] = b"WBSERS\0\x01";
+
+/// The files in a data folder.
+#[derive(Clone, Debug)]
+pub struct SeriesFile {
+    state: PathBuf,
+    next: PathBuf,
+    key: PathBuf,
+}
+
+impl SeriesFile {
+    /// Those of `data_folder`.
+    pub fn new(data_folder: &Path) -> SeriesFile {
+        SeriesFile {
+            state: data_folder.join("series.state"),
+            next: data_folder.join("series.next"),
+            key: data_folder.join("series.key"),
+        }
+    }
+
+    /// The key of the hashes, made at the first start.
+    ///
+    /// # Errors
+    /// The disk or the source of random numbers refused.
+    pub fn key(&self) -> io::Result<u64> {
+        match fs::read(&self.key).map(<[u8; 8]>::try_from) {
+            Ok(Ok(key)) => Ok(u64::from_le_bytes(key)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            // Made anew where it is damaged: the state that belongs to it is not known again.
+            _ => {
+                let key = getrandom::u64().map_err(io::Error::other)?;
+                write_durably(&self.key, &key.to_le_bytes())?;
+                Ok(key)
+            }
+        }
+    }
+
+    /// The state to go on from; `is_spooled` says whether a report is in the spool.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn recover(&self, is_spooled: impl Fn(Position) -> bool) -> io::Result<Option<Vec<u8>>> {
+        if let Some((position, _)) = read(&self.next)?
+            && is_spooled(position)
+        {
+            fs::rename(&self.next, &self.state)?;
+        }
+        Ok(read(&self.state)?.map(|(_, state)| state))
+    }
+
+    /// Writes the state of `sealed` before its report is spooled.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn prepare(&self, sealed: &Sealed) -> io::Result<()> {
+        let Some(state) = &sealed.series else { return Ok(()) };
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(sealed.identity.boot_epoch.0.to_le_bytes());
+        bytes.extend(sealed.identity.sequence.0.to_le_bytes());
+        bytes.extend(state);
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        write_durably(&self.next, &bytes)
+    }
+
+    /// The report of the prepared state is spooled.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn commit(&self, sealed: &Sealed) -> io::Result<()> {
+        if sealed.series.is_some() { fs::rename(&self.next, &self.state) } else { Ok(()) }
+    }
+}
+
+/// Position and state in a file; `None` if it is not there, damaged or of another version.
+fn read(path: &Path) -> io::Result<Option<(Position, Vec<u8>)>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let parsed = parse(&bytes);
+    if parsed.is_none() {
+        tracing::warn!(file = %path.display(), "damaged or of another version; set aside, counters begin with a baseline");
+        fs::rename(path, path.with_extension("damaged"))?;
+    }
+    Ok(parsed)
+}
+
+fn parse(bytes: &[u8]) -> Option<(Position, Vec<u8>)> {
+    let (body, checksum) = bytes.split_last_chunk::<4>()?;
+    if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let rest = body.strip_prefix(MAGIC)?;
+    let (boot_epoch, rest) = rest.split_first_chunk::<8>()?;
+    let (sequence, state) = rest.split_first_chunk::<8>()?;
+    let position = Position {
+        boot_epoch: BootEpoch(u64::from_le_bytes(*boot_epoch)),
+        sequence: Sequence(u64::from_le_bytes(*sequence)),
+    };
+    Some((position, state.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use weighbridge_proto::report::{COLLECTOR_ID_BYTES, CollectorId, Identity};
+
+    fn sealed(sequence: u64, state: &[u8]) -> Sealed {
+        Sealed {
+            identity: Identity {
+                collector: CollectorId([1; COLLECTOR_ID_BYTES]),
+                boot_epoch: BootEpoch(7),
+                sequence: Sequence(sequence),
+            },
+            bytes: Bytes::new(),
+            series: Some(state.to_vec()),
+        }
+    }
+
+    #[test]
+    fn a_state_counts_exactly_when_its_report_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SeriesFile::new(folder.path());
+        assert_eq!(file.recover(|_| true).unwrap(), None);
+        file.prepare(&sealed(1, b"one")).unwrap();
+        assert_eq!(file.recover(|_| false).unwrap(), None, "killed before the report was spooled");
+        file.prepare(&sealed(1, b"one")).unwrap();
+        file.commit(&sealed(1, b"one")).unwrap();
+        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"one"[..]));
+        file.prepare(&sealed(2, b"two")).unwrap();
+        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"one"[..]));
+        let in_spool = |position: Position| position.sequence == Sequence(2);
+        assert_eq!(file.recover(in_spool).unwrap().as_deref(), Some(&b"two"[..]), "killed before the rename");
+        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"two"[..]));
+    }
+
+    #[test]
+    fn damage_is_set_aside_and_the_key_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SeriesFile::new(folder.path());
+        let key = file.key().unwrap();
+        assert_eq!(file.key().unwrap(), key);
+        file.prepare(&sealed(1, b"one")).unwrap();
+        file.commit(&sealed(1, b"one")).unwrap();
+        let mut bytes = fs::read(folder.path().join("series.state")).unwrap();
+        bytes[20] ^= 1;
+        fs::write(folder.path().join("series.state"), bytes).unwrap();
+        assert_eq!(file.recover(|_| true).unwrap(), None);
+        assert!(folder.path().join("series.damaged").is_file());
+    }
+}

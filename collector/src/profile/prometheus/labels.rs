@@ -1,0 +1,106 @@
+//! What a rule wants of a page: metrics and labels; and whether it can be applied.
+
+use weighbridge_proto::v1::{Choice, Operation, Outcome, Streaming};
+
+use super::{Role, Use};
+use crate::count::{PointClass, Side};
+use crate::profile::rules::{
+    ChoiceRule, MetricRule, OperationRule, OutcomeRule, StreamingRule, TokensRule, ValueKind,
+};
+
+/// The metric that a sample in this role is of.
+pub(super) fn metric_of(rule: &MetricRule, role: Role) -> &str {
+    let join = match role {
+        Role::Side(Side::Less) => &rule.less,
+        Role::Side(Side::Streamed) => &rule.streamed,
+        Role::Side(Side::Fallback) => &rule.fallback,
+        _ => &None,
+    };
+    join.as_ref().map_or("", |join| &join.metric)
+}
+
+/// Every name that a rule wants, with its use.
+pub(super) fn uses_of(rule: &MetricRule, number: u16) -> Vec<(String, Use)> {
+    let use_ = |role, value| Use { rule: number, role, value };
+    let mut uses = vec![
+        (rule.metric.clone(), use_(Role::Main, rule.value)),
+        (rule.metric.clone(), use_(Role::Created, ValueKind::Counter)),
+    ];
+    for (join, side) in
+        [(&rule.less, Side::Less), (&rule.streamed, Side::Streamed), (&rule.fallback, Side::Fallback)]
+    {
+        uses.extend(join.iter().map(|join| (join.metric.clone(), use_(Role::Side(side), join.value))));
+    }
+    let lookup = rule.model_of.iter();
+    uses.extend(lookup.map(|lookup| (lookup.metric.clone(), use_(Role::Lookup, ValueKind::Counter))));
+    uses
+}
+
+/// Every label that a rule names, once.
+pub(super) fn labels_named(rule: &MetricRule) -> Vec<String> {
+    let mut labels: Vec<String> = rule.model.clone();
+    labels.extend(rule.model_of.iter().map(|lookup| lookup.key.clone()));
+    labels.extend([&rule.provider, &rule.address].into_iter().flatten().cloned());
+    labels.extend(rule.only.keys().chain(rule.except.keys()).chain(rule.unserved.keys()).cloned());
+    if let Some(OperationRule::Label { label }) = &rule.operation {
+        labels.push(label.clone());
+    }
+    match &rule.outcome {
+        Some(OutcomeRule::Label { label, .. }) => labels.push(label.clone()),
+        Some(OutcomeRule::Status { status, class }) => {
+            labels.extend([status, class].into_iter().flatten().cloned());
+        }
+        _ => {}
+    }
+    if let Some(StreamingRule::Label { label, .. }) = &rule.streaming {
+        labels.push(label.clone());
+    }
+    if let Some(ChoiceRule::Label { label, .. }) = &rule.choice {
+        labels.push(label.clone());
+    }
+    if let Some(TokensRule::Label { label, .. }) = &rule.tokens {
+        labels.push(label.clone());
+    }
+    for join in [&rule.less, &rule.streamed, &rule.fallback].into_iter().flatten() {
+        labels.extend(join.on.iter().flat_map(|(ours, theirs)| [ours.clone(), theirs.clone()]));
+    }
+    labels.sort();
+    labels.dedup();
+    labels
+}
+
+/// Checks what the file's types do not.
+pub(super) fn check(rule: &MetricRule, class: PointClass) -> Result<(), String> {
+    let outcomes: Vec<&String> = match &rule.outcome {
+        Some(OutcomeRule::Fixed(name)) => vec![name],
+        Some(OutcomeRule::Label { values, default, .. }) => values.values().chain([default]).collect(),
+        _ => Vec::new(),
+    };
+    if let Some(name) = outcomes.iter().find(|name| Outcome::from_name(name).is_none()) {
+        return Err(format!("outcome: {name} is none"));
+    }
+    if let Some(OperationRule::Fixed(name)) = &rule.operation
+        && Operation::from_name(name).is_none()
+    {
+        return Err(format!("operation: {name} is none"));
+    }
+    if let Some(StreamingRule::Fixed(name)) = &rule.streaming
+        && Streaming::from_name(name).is_none()
+    {
+        return Err(format!("streaming: {name} is none"));
+    }
+    if let Some(ChoiceRule::Fixed(name)) = &rule.choice
+        && Choice::from_name(name).is_none()
+    {
+        return Err(format!("choice: {name} is none"));
+    }
+    match (&rule.tokens, class) {
+        (None, PointClass::Tokens) => {
+            Err("tokens: write input, output, or the label that says which".to_owned())
+        }
+        (Some(TokensRule::Fixed(side)), _) if side != "input" && side != "output" => {
+            Err(format!("tokens: write input or output, not {side}"))
+        }
+        _ => Ok(()),
+    }
+}
