@@ -103,7 +103,7 @@ async fn stored_traffic_is_reclassified_under_a_newer_register() {
     let under_own = rig.clickhouse.query(sql).await;
     assert_eq!(
         under_own,
-        "closed\tclosed\tglm-5.3\t\t3\nopen-restricted\tclosed\tglm-5.3\tGLM-5.3 License\t5\nclosed\tclosed\tunlisted\t\t7"
+        "closed\tclosed\tglm-5.3\tproprietary\t3\nopen-restricted\tclosed\tglm-5.3\tGLM-5.3 License\t5\nclosed\tclosed\tunlisted\t\t7"
     );
 
     let mut newer = catalogue.export();
