@@ -16,7 +16,7 @@ use arrayvec::ArrayVec;
 use crate::envelope::Envelope;
 use crate::guard;
 use crate::lexicon::{OUTSIDE, Symbol, flag};
-use crate::tables::{NONE, Rule, Tables, rule_flag};
+use crate::tables::{Rule, Tables, rule_flag};
 use crate::token::{Kind, Piece, Pieces};
 use crate::{Openness, Reason};
 
@@ -83,7 +83,7 @@ impl Rule {
 
     /// Row of the model, if the pattern proves more than the family.
     fn model(&self) -> Option<u16> {
-        Some(self.model.get()).filter(|row| *row != NONE)
+        (!self.has(rule_flag::FAMILY)).then(|| self.names.get())
     }
 }
 
@@ -206,7 +206,11 @@ impl Tables {
         if rule.has(rule_flag::ROUTER) {
             return Verdict::nothing(Reason::Router);
         }
-        let family = &self.families[usize::from(rule.family.get())];
+        let family = match rule.model() {
+            Some(model) => self.models[usize::from(model)].family.get(),
+            None => rule.names.get(),
+        };
+        let family = &self.families[usize::from(family)];
         let rest = &tokens.all()[found.start..];
         let reason = match rule.model() {
             None => Reason::Unmatched,

@@ -34,10 +34,8 @@ rows! {
     Word { key: U64, long: U16, flags: u8, }
     /// A pattern of the register, without its prefix: that is its place in the trie.
     Rule {
-        /// Row of `models`, or `NONE` if the pattern proves the family only.
-        model: U16,
-        /// Row of `families`.
-        family: U16,
+        /// Row of `models`; of `families` if the pattern proves no more (`rule_flag::FAMILY`).
+        names: U16,
         /// Rows of `conditions`.
         conditions: Span,
         /// How specific the pattern is.
@@ -87,6 +85,8 @@ pub(crate) mod rule_flag {
     pub(crate) const OPEN: u8 = 16;
     /// Closed at every date, and no model of it tells a parameter count.
     pub(crate) const NEVER_SIZED: u8 = 32;
+    /// The pattern proves the family only.
+    pub(crate) const FAMILY: u8 = 64;
 }
 
 /// Kinds of condition.

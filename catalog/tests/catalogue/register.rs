@@ -58,6 +58,13 @@ fn lint_finds_nothing() {
     assert_eq!(lint(&sources).expect("a register"), []);
 }
 
+/// The sidecar holds them in memory.
+#[test]
+fn tables_stay_under_half_a_mebibyte() {
+    let bytes = weighbridge_catalog::embedded().table_bytes();
+    assert!(bytes < 512 * 1_024, "{bytes}");
+}
+
 #[test]
 fn numbers_lead_back_to_their_entries() {
     let catalogue = weighbridge_catalog::embedded();

@@ -183,7 +183,11 @@ impl Builder {
         let developer = self.developer("")?;
         self.draft.families.push(Family { name: self.texts.add("")?, developer: U16::new(developer) });
         for pattern in &words.routers {
-            self.pattern(pattern, Rule { flags: rule_flag::ROUTER, ..blank(family) }, "routers")?;
+            self.pattern(
+                pattern,
+                Rule { flags: rule_flag::ROUTER | rule_flag::FAMILY, ..of_family(family) },
+                "routers",
+            )?;
         }
         Ok(())
     }
@@ -216,7 +220,8 @@ impl Builder {
         self.draft.families.push(Family { name, developer: U16::new(developer) });
         let bit = |set, bit| if set { bit } else { 0 };
         for pattern in &entry.brand {
-            let rule = Rule { flags: bit(entry.weak, rule_flag::WEAK), ..blank(family) };
+            let flags = bit(entry.weak, rule_flag::WEAK) | rule_flag::FAMILY;
+            let rule = Rule { flags, ..of_family(family) };
             self.pattern(pattern, rule, &entry.id)?;
         }
         for model in &entry.model {
@@ -230,7 +235,11 @@ impl Builder {
                 | bit(closed && !model.sized, rule_flag::NEVER_SIZED);
             self.draft.models.push(row);
             for pattern in &model.patterns {
-                self.pattern(pattern, Rule { model: U16::new(place), flags, ..blank(family) }, &model.name)?;
+                self.pattern(
+                    pattern,
+                    Rule { names: U16::new(place), flags, ..Rule::default() },
+                    &model.name,
+                )?;
             }
         }
         Ok(())
@@ -375,11 +384,11 @@ impl Builder {
             let conditions_start = draft.conditions.len();
             draft.conditions.extend(&placed.conditions);
             let conditions = span(conditions_start, draft.conditions.len(), "conditions")?;
-            let model = match placed.rule.model.get() {
-                NONE => NONE,
+            let names = match placed.rule.names.get() {
+                family if placed.rule.has(rule_flag::FAMILY) => family,
                 place => order[usize::from(place)],
             };
-            draft.rules.push(Rule { model: U16::new(model), conditions, ..placed.rule });
+            draft.rules.push(Rule { names: U16::new(names), conditions, ..placed.rule });
         }
         while draft.rules_at.len() <= draft.node_symbols.len() {
             draft.rules_at.push(U16::new(index(draft.rules.len(), "rules")?));
@@ -388,9 +397,9 @@ impl Builder {
     }
 }
 
-/// A rule without a prefix yet.
-fn blank(family: u16) -> Rule {
-    Rule { model: U16::new(NONE), family: U16::new(family), ..Rule::default() }
+/// A rule of a family, without a prefix yet.
+fn of_family(family: u16) -> Rule {
+    Rule { names: U16::new(family), ..Rule::default() }
 }
 
 /// Every way to choose among the alternatives (`a|b`) of a pattern.
