@@ -11,6 +11,7 @@ use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::command::catalog::{CatalogCommand, catalog, parse_day};
 use weighbridge_collector::command::classify::classify;
 use weighbridge_collector::command::count::{CaptureSource, count};
+use weighbridge_collector::command::detect::detect;
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
@@ -67,6 +68,12 @@ enum Command {
         /// Captured payloads, in order: `.pb` is protobuf, everything else JSON.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Name the profile of unknown `/metrics` pages, `-` for standard input: curl -s HOST/metrics | ... detect -
+    Detect {
+        /// The pages.
+        #[arg(required = true)]
+        pages: Vec<PathBuf>,
     },
     /// Say what the register says of names: CSV with header `provider,name` on standard input, CSV on standard output.
     Classify {
@@ -133,6 +140,12 @@ fn act(command: Command) -> anyhow::Result<()> {
             let counted = count(source, intake, &files, now_ms, &mut out);
             out.flush()?;
             Ok(counted?)
+        }
+        Command::Detect { pages } => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let told = detect(&pages, &mut out);
+            out.flush()?;
+            Ok(told?)
         }
         Command::Classify { at, aliases } => {
             let (day, aliases) = (at.unwrap_or(today), read_aliases(aliases)?);

@@ -3,4 +3,5 @@
 pub mod catalog;
 pub mod classify;
 pub mod count;
+pub mod detect;
 pub mod preview;
