@@ -10,7 +10,7 @@ use crate::processes::{Process, free_port, http_client, release_binary};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// OTLP spans.
     Traces,
@@ -18,6 +18,8 @@ pub enum Input {
     Metrics,
     /// LiteLLM's webhook.
     Webhook,
+    /// LiteLLM's `/metrics` page, `http://host:port` of the gateway given.
+    Pages(String),
 }
 
 /// A collector with its ports and its folder; both survive a restart.
@@ -50,6 +52,9 @@ impl Collector {
                 )
             }
             Input::Webhook => format!("webhook: {{profile: litellm, listen: '{webhook}'}}"),
+            Input::Pages(gateway) => format!(
+                "prometheus: {{profile: litellm, interval_s: 5, timeout_s: 4, targets: [{{url: '{gateway}/metrics/'}}]}}"
+            ),
         };
         let text = format!(
             "data_folder: {}\nenvironment: production\nwindow_s: 10\nsource:\n  {source}\n\

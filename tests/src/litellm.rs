@@ -44,6 +44,8 @@ pub enum Mode {
     Webhook(String),
     /// The same, posted once, when this many events are there: nothing is lost.
     WebhookAtOnce(String, usize),
+    /// A `/metrics` page.
+    Pages,
 }
 
 /// A running proxy.
@@ -122,6 +124,7 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
                 .env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
             return command;
         }
+        Mode::Pages => return command,
     };
     let protocol = if *transport == Transport::Grpc { "otlp_grpc" } else { "otlp_http" };
     command.env("OTEL_EXPORTER", protocol).env("OTEL_ENDPOINT", endpoint);
@@ -132,8 +135,11 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
 }
 
 fn configuration(upstream: &str, mode: &Mode) -> String {
-    let callback =
-        if matches!(mode, Mode::Webhook(_) | Mode::WebhookAtOnce(..)) { "generic_api" } else { "otel" };
+    let callback = match mode {
+        Mode::Webhook(_) | Mode::WebhookAtOnce(..) => "generic_api",
+        Mode::Pages => "prometheus",
+        _ => "otel",
+    };
     let mut text = "model_list:\n".to_owned();
     for deployment in &DEPLOYMENTS {
         text.push_str(&entry(deployment, upstream));
@@ -149,6 +155,7 @@ fn configuration(upstream: &str, mode: &Mode) -> String {
 litellm_settings:
   num_retries: 0
   callbacks: [\"{callback}\"]
+  require_auth_for_metrics_endpoint: false
   cache: true
   cache_params: {{type: local}}
   # Else each stream of a Llama model without token counts waits 24 s for a tokenizer that is to be fetched.

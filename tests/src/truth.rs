@@ -28,6 +28,8 @@ pub enum Told {
     Metrics,
     /// Webhook events.
     Webhook,
+    /// `/metrics` pages.
+    Pages,
 }
 
 /// Requests, attempts, input and output tokens.
@@ -76,7 +78,58 @@ pub fn expected(told: Told, sent: &[Sent]) -> Cells {
     cells
 }
 
+/// What LiteLLM's page tells of a plan: requests and, in series of their own, attempts and tokens. No operation and no streaming.
+fn add_pages(plan: &Plan, cells: &mut Cells) {
+    let deployment = &plan.deployment;
+    let (input, output) = tokens(plan.marked);
+    let mut add = |to: &Deployment, outcome: &str, choice: &str, counts: Counts| {
+        let (name, openness) = model(to);
+        let cell = cells.entry(format!("{name} {openness} chat {outcome} {choice} unknown")).or_default();
+        cell.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    };
+    match plan.case {
+        Case::Embedding => {
+            add(deployment, "ok", "first", [1, 0, 0, 0]);
+            add(deployment, "ok", "unknown", [0, 1, input, 0]);
+        }
+        Case::Plain | Case::Stream | Case::StreamUsage | Case::Messages | Case::MessagesStream => {
+            add(deployment, "ok", "first", [1, 0, 0, 0]);
+            add(deployment, "ok", "unknown", [0, 1, input, output]);
+        }
+        Case::Fallback | Case::FallbackStream => {
+            add(deployment, "rate_limited", "unknown", [0, 1, 0, 0]);
+            add(&LLAMA, "ok", "fallback", [1, 0, 0, 0]);
+            let told = if plan.stream() { [0, 1, 0, 0] } else { [0, 1, input, output] };
+            add(&LLAMA, "ok", "unknown", told);
+        }
+        Case::RateLimited | Case::Failed | Case::TimedOut => {
+            let outcome = if plan.case == Case::RateLimited { "rate_limited" } else { "server_error" };
+            add(deployment, outcome, "first", [1, 0, 0, 0]);
+            add(deployment, outcome, "unknown", [0, 1, 0, 0]);
+        }
+        Case::Retried => {
+            add(deployment, "server_error", "unknown", [0, 1, 0, 0]);
+            add(deployment, "ok", "first", [1, 0, 0, 0]);
+            add(deployment, "ok", "unknown", [0, 1, input, output]);
+        }
+        Case::Left => {
+            add(deployment, "ok", "first", [1, 0, 0, 0]);
+            add(deployment, "ok", "unknown", [0, 1, 0, 0]);
+        }
+        // Taken off the requests; the tokens of a replay cannot be told from others.
+        Case::CacheHit | Case::CacheHitStream => add(deployment, "ok", "unknown", [0, 0, input, output]),
+        Case::BadKey | Case::UnknownModel => {
+            let cell =
+                cells.entry("unlisted unknown chat client_error first unknown".to_owned()).or_default();
+            cell[0] += 1;
+        }
+    }
+}
+
 fn add_plan(told: Told, plan: &Plan, cells: &mut Cells) {
+    if told == Told::Pages {
+        return add_pages(plan, cells);
+    }
     let deployment = &plan.deployment;
     let (input, output) = tokens(plan.marked);
     let streamed = if plan.stream() { "yes" } else { "no" };

@@ -202,13 +202,13 @@ async fn spans_of_v1_metrics_and_webhook_are_the_truth() {
         let input = match told {
             Told::SpansV1 | Told::SpansV2 => Input::Traces,
             Told::Metrics => Input::Metrics,
-            Told::Webhook => Input::Webhook,
+            Told::Webhook | Told::Pages => Input::Webhook,
         };
         let mut collector = Collector::start(rig.folder.path(), &name, input, &ingest.url()).await;
         let mode = match told {
             Told::SpansV1 | Told::SpansV2 => Mode::TracesV1(Transport::Http, collector.http.clone()),
             Told::Metrics => Mode::MetricsV2(Transport::HttpGzip, collector.http.clone()),
-            Told::Webhook => Mode::WebhookAtOnce(collector.webhook.clone(), all_events),
+            Told::Webhook | Told::Pages => Mode::WebhookAtOnce(collector.webhook.clone(), all_events),
         };
         let upstream = Upstream::start().await;
         let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &mode).await;
@@ -222,6 +222,47 @@ async fn spans_of_v1_metrics_and_webhook_are_the_truth() {
         wait_until_equal(&rig, &collector, &expected(told, &sent), &name).await;
     }
     rig.wait_for(AUDIT, "0").await;
+}
+
+#[tokio::test]
+async fn pages_are_the_truth_through_kills_of_the_collector() {
+    let rig = Rig::start().await;
+    let ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let upstream = Upstream::start().await;
+    let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &Mode::Pages).await;
+    let input = Input::Pages(gateway.url());
+    let mut collector = Collector::start(rig.folder.path(), "pages", input, &ingest.url()).await;
+    // Counters that are there before the first page are a baseline.
+    wait_for_pages(&collector, 1).await;
+    let plans = plans(SEED + 3, EACH, TOTAL);
+    let url = gateway.url();
+    let kills = async {
+        for requests in [60, 150, 240] {
+            wait_for_requests(&upstream, requests).await;
+            wait_for_pages(&collector, 1).await;
+            collector.kill().await;
+            collector.restart().await;
+        }
+    };
+    let (sent, ()) = tokio::join!(drive(&url, &plans), kills);
+    // Two more pages, then the last one at its end.
+    wait_for_pages(&collector, 2).await;
+    assert_no_canary(&rig, &collector).await;
+    collector.stop().await;
+    gateway.stop().await;
+    wait_until_equal(&rig, &collector, &expected(Told::Pages, &sent), "pages").await;
+    rig.wait_for(AUDIT, "0").await;
+}
+
+/// Waits until the collector has counted this many further pages.
+async fn wait_for_pages(collector: &Collector, pages: u64) {
+    let until = collector.counter("pages_scraped").await + pages;
+    let deadline = Instant::now() + LIMIT;
+    while collector.counter("pages_scraped").await < until {
+        assert!(Instant::now() < deadline, "no page was scraped");
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 #[tokio::test]
