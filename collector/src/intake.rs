@@ -10,7 +10,7 @@ use weighbridge_catalog::{CatalogueVersion, Day};
 use weighbridge_proto::v1::GatewayProduct;
 
 use crate::classifier::Classifier;
-use crate::count::{Counter, PageRow, StagedPoint};
+use crate::count::{Counter, MetTarget, PageRow, StagedPoint};
 use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
 use crate::profile::prometheus::{PagePlan, Target};
@@ -193,11 +193,20 @@ impl Intake {
     }
 
     /// Reads a `/metrics` page of `target` and counts what it gained since the page before, at `now_nano` (Unix
-    /// nanoseconds by the caller's clock). False: the target's counters jump back and forth, and it is not counted any more.
+    /// nanoseconds by the caller's clock). A target that is seen for the first time is lent to `met` before it is counted, with
+    /// the mark that belongs to it, so that it can be kept. False: the target's counters jump back and forth, and it is
+    /// not counted any more.
     ///
     /// # Errors
     /// The page cannot be read; it was counted as refused and changed nothing else.
-    pub fn take_page(&mut self, page: &[u8], target: Target<'_>, now_nano: u64) -> Result<bool, Refusal> {
+    pub fn take_page(
+        &mut self,
+        page: &[u8],
+        target: Target<'_>,
+        now_nano: u64,
+        met: impl FnOnce(&MetTarget, u64),
+    ) -> Result<bool, Refusal> {
+        let mark = self.mapper.hash_bytes(HASH_MARK);
         let Intake { dialect, mapper, counter, rows, .. } = self;
         let Dialect::Pages(plan) = dialect else {
             counter.tally_mut().skip(Skip::OtherSignal);
@@ -211,7 +220,7 @@ impl Intake {
             counter.tally_mut().refuse(refusal);
             return Err(refusal);
         }
-        Ok(counter.observe_page(rows, now_nano))
+        Ok(counter.observe_page(rows, now_nano, |target| met(target, mark)))
     }
 
     /// Everything that is known of scraped series, to be handed to `restore` after a restart; `None` if nothing is scraped.

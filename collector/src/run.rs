@@ -119,7 +119,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    start_receivers(&mut receivers, &config, &gate, &scraped, &shutdown).await?;
+    let scraping = Scraping { series_file: series_file.clone(), stats: scraped };
+    start_receivers(&mut receivers, &config, &gate, &scraping, &shutdown).await?;
     let stop_uplink = CancellationToken::new();
     let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
     let sealer = Sealer {
@@ -196,11 +197,17 @@ fn edge(
     Ok(Edge::new(intake, header, now_ms))
 }
 
+/// What the scraper keeps and tells.
+struct Scraping {
+    series_file: SeriesFile,
+    stats: Arc<ScrapeStats>,
+}
+
 async fn start_receivers(
     tasks: &mut JoinSet<()>,
     config: &Config,
     gate: &Gate,
-    scraped: &Arc<ScrapeStats>,
+    scraping: &Scraping,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     match &config.source {
@@ -216,7 +223,9 @@ async fn start_receivers(
         Source::Webhook(webhook) => {
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
-        Source::Prometheus(prometheus) => scrape::start(tasks, prometheus, gate, scraped, shutdown)?,
+        Source::Prometheus(prometheus) => {
+            scrape::start(tasks, prometheus, gate, &scraping.series_file, &scraping.stats, shutdown)?;
+        }
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{PrometheusSource, ScrapeTarget};
+use crate::count::MetTarget;
+use crate::deliver::series_file::SeriesFile;
 use crate::discard::Refusal;
 use crate::profile::prometheus::Target;
 use crate::receiver::Gate;
@@ -220,6 +222,7 @@ pub fn start(
     tasks: &mut JoinSet<()>,
     source: &PrometheusSource,
     gate: &Gate,
+    series_file: &SeriesFile,
     stats: &Arc<ScrapeStats>,
     shutdown: &CancellationToken,
 ) -> Result<(), ScrapeError> {
@@ -227,9 +230,11 @@ pub fn start(
     for (place, target) in source.targets.iter().enumerate() {
         let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?;
         let (gate, stats, shutdown) = (gate.clone(), Arc::clone(stats), shutdown.clone());
+        let series_file = series_file.clone();
         // Spread, so that not all pages are in memory at once.
         let delay = interval / source.targets.len() as u32 * place as u32;
-        tasks.spawn(async move { run(place, scraper, interval, delay, &gate, &stats, &shutdown).await });
+        let ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, interval);
+        tasks.spawn(async move { run(place, scraper, ticks, &gate, &series_file, &stats, &shutdown).await });
     }
     Ok(())
 }
@@ -237,13 +242,12 @@ pub fn start(
 async fn run(
     place: usize,
     scraper: Scraper,
-    interval: Duration,
-    delay: Duration,
+    mut ticks: tokio::time::Interval,
     gate: &Gate,
+    series_file: &SeriesFile,
     stats: &ScrapeStats,
     shutdown: &CancellationToken,
 ) {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut is_failing, mut is_several) = (false, false);
     loop {
@@ -252,8 +256,13 @@ async fn run(
             () = shutdown.cancelled() => true,
         };
         let target = Target { url: &scraper.target.url, model: &scraper.target.model };
+        let keep = |met: &MetTarget, mark: u64| {
+            if let Err(error) = series_file.add(met, mark) {
+                tracing::warn!(target = place, %error, "the target's first values are not kept; a crash before the next report would lose a part");
+            }
+        };
         let counted = match scraper.page().await {
-            Ok(page) => gate.take_page(&page, target).map_err(ScrapeError::Refused),
+            Ok(page) => gate.take_page(&page, target, keep).map_err(ScrapeError::Refused),
             Err(error) => Err(error),
         };
         match counted {

@@ -57,7 +57,7 @@ fn fixture(name: &str) -> String {
 
 fn counted(profile: &str, fixture_name: &str) -> Vec<String> {
     let mut intake = intake(profile, 0);
-    assert_eq!(intake.take_page(fixture(fixture_name).as_bytes(), TARGET, NOON), Ok(true));
+    assert_eq!(intake.take_page(fixture(fixture_name).as_bytes(), TARGET, NOON, |_, _| {}), Ok(true));
     cells(&mut intake)
 }
 
@@ -92,7 +92,7 @@ fn litellm_replays_from_the_cache_are_no_requests() {
 #[test]
 fn litellm_a_whole_page_of_the_real_proxy() {
     let mut intake = intake("litellm", 0);
-    intake.take_page(fixture("litellm-page").as_bytes(), TARGET, NOON).unwrap();
+    intake.take_page(fixture("litellm-page").as_bytes(), TARGET, NOON, |_, _| {}).unwrap();
     let totals = intake.counter().totals();
     assert_eq!(
         (totals.requests, totals.attempts, totals.input_tokens, totals.output_tokens),
@@ -133,7 +133,7 @@ fn sglang_prefill_engines_count_no_request() {
     let mut intake = intake("sglang", 0);
     let page = "sglang:num_requests_total{model_name=\"qwen3-32b\",engine_type=\"prefill\"} 5\n\
                 sglang:num_requests_total{model_name=\"qwen3-32b\",engine_type=\"decode\"} 5\n";
-    intake.take_page(page.as_bytes(), TARGET, NOON).unwrap();
+    intake.take_page(page.as_bytes(), TARGET, NOON, |_, _| {}).unwrap();
     assert_eq!(intake.counter().totals().requests, 5);
 }
 
@@ -223,7 +223,7 @@ fn every_other_gateway() {
 fn tgi_needs_the_targets_model_and_counts_a_chat_request_once() {
     let mut intake = intake("tgi", 0);
     let target = Target { model: "Qwen/Qwen3-32B", ..TARGET };
-    intake.take_page(fixture("tgi").as_bytes(), target, NOON).unwrap();
+    intake.take_page(fixture("tgi").as_bytes(), target, NOON, |_, _| {}).unwrap();
     assert_eq!(
         cells(&mut intake),
         ["qwen-3 ok unknown unknown 3 3 33 60", "qwen-3 rate_limited unknown unknown 1 1 0 0"]
@@ -238,7 +238,7 @@ fn vllm_the_type_comes_from_its_line_and_a_path_is_a_model() {
     );
     let mut intake = intake("vllm", 0);
     let page = "# TYPE vllm:prompt_tokens histogram\nvllm:prompt_tokens_total{model_name=\"a\"} 5\n";
-    intake.take_page(page.as_bytes(), TARGET, NOON).unwrap();
+    intake.take_page(page.as_bytes(), TARGET, NOON, |_, _| {}).unwrap();
     assert_eq!(intake.counter().totals().input_tokens, 0, "a histogram is no counter, whatever its name");
 }
 
@@ -277,7 +277,7 @@ fn requests_after(pages: &[String]) -> Vec<u64> {
     let mut intake = intake("vllm", NOON);
     let mut after = Vec::new();
     for (number, page) in pages.iter().enumerate() {
-        intake.take_page(page.as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND).unwrap();
+        intake.take_page(page.as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND, |_, _| {}).unwrap();
         after.push(intake.counter().totals().requests);
     }
     after
@@ -315,7 +315,9 @@ fn several_processes_behind_one_address_are_not_counted() {
     let mut intake = intake("vllm", NOON);
     let mut answers = Vec::new();
     for (number, page) in [&a, &b, &a, &b].into_iter().enumerate() {
-        answers.push(intake.take_page(page.as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND).unwrap());
+        answers.push(
+            intake.take_page(page.as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND, |_, _| {}).unwrap(),
+        );
     }
     assert_eq!(answers, [true, true, false, false]);
 
@@ -339,11 +341,11 @@ fn created_stamps_beat_the_first_sight() {
         )
     };
     let mut intake = intake("litellm", NOON);
-    intake.take_page(page(5, 3).as_bytes(), TARGET, NOON + 10 * SECOND).unwrap();
+    intake.take_page(page(5, 3).as_bytes(), TARGET, NOON + 10 * SECOND, |_, _| {}).unwrap();
     assert_eq!(intake.counter().totals().requests, 5, "it began after us");
     let old = page(5, -100).replace("\"a\"", "\"b\"");
     let both = page(6, 3) + &old;
-    intake.take_page(both.as_bytes(), TARGET, NOON + 25 * SECOND).unwrap();
+    intake.take_page(both.as_bytes(), TARGET, NOON + 25 * SECOND, |_, _| {}).unwrap();
     assert_eq!(
         intake.counter().totals().requests,
         6,
@@ -362,7 +364,9 @@ fn side_metrics_wait_for_their_counterpart() {
     let mut intake = intake("litellm", NOON);
     let mut after = Vec::new();
     for (number, (ok, hits)) in [(10, 0), (12, 3), (15, 3), (16, 3)].into_iter().enumerate() {
-        intake.take_page(page(ok, hits).as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND).unwrap();
+        intake
+            .take_page(page(ok, hits).as_bytes(), TARGET, NOON + number as u64 * 15 * SECOND, |_, _| {})
+            .unwrap();
         after.push(intake.counter().totals().requests);
     }
     // 2 successes and 3 hits: one hit is told a page before its success.
@@ -375,11 +379,11 @@ fn bad_values_are_refused_alone_and_a_page_of_another_format_whole() {
     let page = "vllm:prompt_tokens_total{model_name=\"a\"} -5\nvllm:prompt_tokens_total{model_name=\"b\"} 1.5\n\
                 vllm:prompt_tokens_total{model_name=\"c\"} NaN\nvllm:prompt_tokens_total{model_name=\"d\"} +Inf\n\
                 vllm:prompt_tokens_total{model_name=\"e\" 7\nvllm:prompt_tokens_total{model_name=\"f\"} 9\n";
-    intake.take_page(page.as_bytes(), TARGET, NOON).unwrap();
+    intake.take_page(page.as_bytes(), TARGET, NOON, |_, _| {}).unwrap();
     assert_eq!(intake.counter().totals().input_tokens, 9);
     let tally = intake.counter().tally().clone();
     let refused: Vec<(&str, u64)> = tally.refused().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(refused, [("malformed", 1), ("negative_count", 1), ("count_range", 2)]);
-    assert!(intake.take_page(b"<html>login</html>", TARGET, NOON).is_err());
+    assert!(intake.take_page(b"<html>login</html>", TARGET, NOON, |_, _| {}).is_err());
     assert_eq!(intake.counter().totals().input_tokens, 9);
 }

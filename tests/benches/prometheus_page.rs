@@ -45,7 +45,8 @@ fn pages(criterion: &mut Criterion) {
             bencher.iter(|| {
                 now += 15_000_000_000;
                 let target = Target { url: "http://127.0.0.1/metrics", model: "" };
-                black_box(intake.take_page(black_box(page.as_bytes()), target, now)).expect("a page")
+                black_box(intake.take_page(black_box(page.as_bytes()), target, now, |_, _| {}))
+                    .expect("a page")
             });
         });
         assert!(intake.counter().totals().requests > 0, "the page was counted");

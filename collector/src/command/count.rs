@@ -155,7 +155,9 @@ pub fn count_files(
             std::fs::read(path).map_err(|source| CaptureError::Read { path: path.clone(), source })?;
         let taken = if source == CaptureSource::Prometheus {
             let now_nano = now_ms * 1_000_000 + number as u64 * PAGE_STEP_NANO;
-            intake.take_page(&bytes, Target { url: CAPTURED_TARGET, model: "" }, now_nano).map(|_| ())
+            intake
+                .take_page(&bytes, Target { url: CAPTURED_TARGET, model: "" }, now_nano, |_, _| {})
+                .map(|_| ())
         } else {
             take(&mut intake, source, path, &bytes, now_ms)
         };

@@ -24,9 +24,9 @@ use weighbridge_proto::v1::{Choice, Outcome};
 use crate::discard::{Skip, Tally};
 use crate::observation::{Call, Observation};
 use calls::{Calls, Failure};
-use page::Pages;
+use page::{Pages, PagesState};
 use recent::Recent;
-use series::{SeriesTable, times};
+use series::{SeriesState, SeriesTable, times};
 
 /// For keys that already are keyed hashes.
 #[derive(Debug, Default, Clone, Copy)]
@@ -49,6 +49,24 @@ impl Hasher for Prehashed {
 }
 
 pub(crate) type PrehashedState = BuildHasherDefault<Prehashed>;
+
+/// The series of a target as they were when it was seen for the first time.
+#[derive(Debug)]
+pub struct MetTarget(SeriesState);
+
+impl MetTarget {
+    /// `state` (of `Counter::series_state`, if there is one) with this target added.
+    pub fn added_to(&self, state: Option<&[u8]>, mark: u64) -> Vec<u8> {
+        let kept = state.and_then(|state| postcard::from_bytes::<(u64, SeriesState, PagesState)>(state).ok());
+        let (_, mut series, pages) = kept.filter(|(written, ..)| *written == mark).unwrap_or((
+            mark,
+            SeriesState::default(),
+            PagesState::default(),
+        ));
+        series.add(self.0.clone());
+        postcard::to_stdvec(&(mark, series, pages)).unwrap_or_default()
+    }
+}
 
 /// Counts one gateway's traffic.
 #[derive(Debug)]
@@ -118,12 +136,15 @@ impl Counter {
         additions.into_iter().for_each(|(key, counts)| self.add(key, counts));
     }
 
-    /// Counts the rows of one `/metrics` page at `now_nano` (Unix nanoseconds by the caller's clock). False: the target's
-    /// counters jump back and forth, and it is not counted any more.
-    pub fn observe_page(&mut self, rows: &[PageRow], now_nano: u64) -> bool {
+    /// Counts the rows of one `/metrics` page at `now_nano` (Unix nanoseconds by the caller's clock). `met` is lent a target
+    /// that is seen for the first time, before anything of it is counted. False: the target's counters jump back and
+    /// forth, and it is not counted any more.
+    pub fn observe_page(&mut self, rows: &[PageRow], now_nano: u64, met: impl FnOnce(&MetTarget)) -> bool {
         let Counter { series, pages, tally, .. } = self;
         let mut additions = Vec::new();
-        let is_one = pages.apply(rows, now_nano, series, tally, |key, counts| additions.push((key, counts)));
+        let met = |state| met(&MetTarget(state));
+        let is_one =
+            pages.apply(rows, now_nano, series, tally, met, |key, counts| additions.push((key, counts)));
         additions.into_iter().for_each(|(key, counts)| self.add(key, counts));
         is_one
     }
@@ -137,7 +158,10 @@ impl Counter {
 
     /// Takes over what `series_state` gave; false if it is of another version.
     pub fn restore_series(&mut self, state: &[u8], mark: u64) -> bool {
-        let Ok((written, series, pages)) = postcard::from_bytes::<(u64, _, _)>(state) else { return false };
+        let Ok((written, series, pages)) = postcard::from_bytes::<(u64, SeriesState, PagesState)>(state)
+        else {
+            return false;
+        };
         if written == mark {
             self.series.restore(series);
             self.pages.restore(pages);

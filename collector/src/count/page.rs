@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use weighbridge_proto::cells::{CellKey, Counts};
 use weighbridge_proto::v1::{Choice, Streaming};
 
-use super::series::{PointClass, SeriesTable, StagedPoint, times};
+use super::series::{PointClass, SeriesState, SeriesTable, StagedPoint, times};
 use crate::discard::{Skip, Tally};
 use crate::source::otlp::Temporality;
 
@@ -81,7 +81,7 @@ pub(super) struct Pages {
 }
 
 /// What is kept over a restart.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct PagesState {
     waiting: Vec<((Side, u64), u64)>,
     health: Vec<(u64, Health)>,
@@ -102,13 +102,14 @@ impl Pages {
         self.health = state.health.into_iter().collect();
     }
 
-    /// Counts the rows of one page. False: the target is several processes, and is not counted any more.
+    /// Counts the rows of one page; `met` is lent what is to be kept of a new target before it is counted. False: the target is several processes, and is not counted any more.
     pub(super) fn apply(
         &mut self,
         rows: &[PageRow],
         now_nano: u64,
         series: &mut SeriesTable,
         tally: &mut Tally,
+        met: impl FnOnce(SeriesState),
         mut add: impl FnMut(CellKey, Counts),
     ) -> bool {
         let Some(first) = rows.first() else { return true };
@@ -122,6 +123,9 @@ impl Pages {
             return false;
         }
         let points: Vec<StagedPoint> = rows.iter().map(|row| point(row, now_nano)).collect();
+        if let Some(target) = series.meet(&points, now_nano / 1_000_000, tally) {
+            met(target);
+        }
         let mut increments = vec![0; rows.len()];
         let resets = series.resets();
         series.apply(&points, now_nano / 1_000_000, tally, |index, increment| increments[index] = increment);

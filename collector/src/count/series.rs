@@ -101,10 +101,18 @@ struct Target {
 }
 
 /// What is kept over a restart.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SeriesState {
     series: Vec<(u64, Series)>,
     targets: Vec<(u64, Target)>,
+}
+
+impl SeriesState {
+    /// Adds what was met since.
+    pub(super) fn add(&mut self, met: SeriesState) {
+        self.series.extend(met.series);
+        self.targets.extend(met.targets);
+    }
 }
 
 /// Series of every exporting process.
@@ -164,6 +172,46 @@ impl SeriesTable {
                 Err(skip) => tally.skip(skip),
             }
         }
+    }
+
+    /// Notes the series of a target that is not known yet, without counting: those that count whole begin at 0, the others
+    /// where they are. `None` if the target is known. What is returned is to be kept before anything of the target is counted;
+    /// without it a restart could not tell what was counted already.
+    pub(super) fn meet(
+        &mut self,
+        points: &[StagedPoint],
+        now_ms: u64,
+        tally: &mut Tally,
+    ) -> Option<SeriesState> {
+        let number = points.first()?.target;
+        if self.targets.contains_key(&number) {
+            return None;
+        }
+        self.make_room(points.len(), now_ms);
+        self.meet_targets(points, now_ms);
+        let target = self.targets.get_mut(&number)?;
+        let as_met = *target;
+        target.first_contact = false;
+        let known = *target;
+        let mut met = SeriesState { series: Vec::new(), targets: vec![(number, known)] };
+        for point in points {
+            if self.series.len() >= MAX_SERIES {
+                break;
+            }
+            let counts = self.counts_at_first_sight(point, &as_met);
+            if !counts {
+                tally.skip(Skip::Baseline);
+            }
+            let series = Series {
+                start_unix_nano: point.start_unix_nano,
+                time_unix_nano: point.time_unix_nano,
+                value: if counts { 0 } else { point.value },
+                seen_ms: now_ms,
+            };
+            self.series.insert(point.series, series);
+            met.series.push((point.series, series));
+        }
+        Some(met)
     }
 
     /// Notes the cycle and the best rank of each class before any point is counted.

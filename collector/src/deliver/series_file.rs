@@ -16,8 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::spool::{Position, write_durably};
+use crate::count::MetTarget;
 use crate::window::Sealed;
-use weighbridge_proto::report::{BootEpoch, Sequence};
+use weighbridge_proto::report::{BootEpoch, Identity, Sequence};
 
 const MAGIC: &[u8; 8] = b"WBSERS\0\x01";
 
@@ -69,18 +70,26 @@ impl SeriesFile {
         Ok(read(&self.state)?.map(|(_, state)| state))
     }
 
+    /// Adds a target that is seen for the first time, before anything of it is counted: were it killed before the next report,
+    /// the next start would not know what was there already.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn add(&self, target: &MetTarget, mark: u64) -> io::Result<()> {
+        let kept = read(&self.state)?;
+        let state = target.added_to(kept.as_ref().map(|(_, state)| state.as_slice()), mark);
+        let first = Position { boot_epoch: BootEpoch(0), sequence: Sequence(0) };
+        write_durably(&self.state, &encode(kept.map_or(first, |(position, _)| position), &state))
+    }
+
     /// Writes the state of `sealed` before its report is spooled.
     ///
     /// # Errors
     /// The disk refused.
     pub fn prepare(&self, sealed: &Sealed) -> io::Result<()> {
         let Some(state) = &sealed.series else { return Ok(()) };
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(sealed.identity.boot_epoch.0.to_le_bytes());
-        bytes.extend(sealed.identity.sequence.0.to_le_bytes());
-        bytes.extend(state);
-        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-        write_durably(&self.next, &bytes)
+        let Identity { boot_epoch, sequence, .. } = sealed.identity;
+        write_durably(&self.next, &encode(Position { boot_epoch, sequence }, state))
     }
 
     /// The report of the prepared state is spooled.
@@ -90,6 +99,15 @@ impl SeriesFile {
     pub fn commit(&self, sealed: &Sealed) -> io::Result<()> {
         if sealed.series.is_some() { fs::rename(&self.next, &self.state) } else { Ok(()) }
     }
+}
+
+fn encode(position: Position, state: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(position.boot_epoch.0.to_le_bytes());
+    bytes.extend(position.sequence.0.to_le_bytes());
+    bytes.extend(state);
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
 }
 
 /// Position and state in a file; `None` if it is not there, damaged or of another version.
@@ -126,7 +144,7 @@ fn parse(bytes: &[u8]) -> Option<(Position, Vec<u8>)> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use weighbridge_proto::report::{COLLECTOR_ID_BYTES, CollectorId, Identity};
+    use weighbridge_proto::report::{COLLECTOR_ID_BYTES, CollectorId};
 
     fn sealed(sequence: u64, state: &[u8]) -> Sealed {
         Sealed {

@@ -10,6 +10,7 @@ pub mod response;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::count::MetTarget;
 use crate::discard::Refusal;
 use crate::intake::{Accepted, Encoding, Now, Signal};
 use crate::profile::prometheus::Target;
@@ -80,13 +81,18 @@ impl Gate {
         edge.intake().take(self.signal, encoding, body, Now::At(self.clock.now_ms()))
     }
 
-    /// Counts a scraped page. False: the target's counters jump back and forth, and it is not counted any more.
+    /// Counts a scraped page; a target that is seen for the first time is lent to `met` before. False: the target's counters jump back and forth, and it is not counted any more.
     ///
     /// # Errors
     /// The page cannot be read.
-    pub fn take_page(&self, page: &[u8], target: Target<'_>) -> Result<bool, Refusal> {
+    pub fn take_page(
+        &self,
+        page: &[u8],
+        target: Target<'_>,
+        met: impl FnOnce(&MetTarget, u64),
+    ) -> Result<bool, Refusal> {
         let now_nano = self.clock.now_ms().saturating_mul(1_000_000);
-        self.edge().intake().take_page(page, target, now_nano)
+        self.edge().intake().take_page(page, target, now_nano, met)
     }
 
     /// Notes a body that was refused before it could be read.
