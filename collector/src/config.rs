@@ -15,7 +15,8 @@ use weighbridge_proto::v1::{Environment, Vantage};
 use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
-use crate::profile::Profile;
+use crate::profile::access_log::LogProfile;
+use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
@@ -102,6 +103,8 @@ pub enum Source {
     Otlp(OtlpSource),
     /// LiteLLM's `generic_api` callback.
     Webhook(WebhookSource),
+    /// A gateway's access log.
+    AccessLog(AccessLogSource),
 }
 
 /// OTLP from the gateway.
@@ -139,6 +142,50 @@ pub struct WebhookSource {
     /// Address of the HTTP receiver.
     #[serde(default = "default_webhook_listen")]
     pub listen: SocketAddr,
+}
+
+/// A gateway's access log. Exactly one of `file`, `stdin` and `http_listen`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLogSource {
+    /// Whose log it is.
+    pub profile: LogProfile,
+    /// A file of JSON lines that is followed over rotation and truncation.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Where a file begins that the collector never saw: at its end, or at its beginning.
+    #[serde(default)]
+    pub start_at: StartAt,
+    /// JSON lines on standard input; its end is the collector's.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Address of the HTTP receiver, `POST /access-log`.
+    #[serde(default)]
+    pub http_listen: Option<SocketAddr>,
+}
+
+/// Where a file begins that the collector never saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    /// After what is there: old lines are not this window's traffic.
+    #[default]
+    End,
+    /// With the first line.
+    Beginning,
+}
+
+impl AccessLogSource {
+    fn check(&self) -> Result<(), ConfigError> {
+        let given = [self.file.is_some(), self.stdin, self.http_listen.is_some()];
+        match given.into_iter().filter(|given| *given).count() {
+            1 => Ok(()),
+            _ => Err(ConfigError::Value {
+                field: "source.access_log",
+                fix: "give exactly one of file, stdin: true and http_listen".to_owned(),
+            }),
+        }
+    }
 }
 
 /// Bounds of what is received.
@@ -287,6 +334,9 @@ impl Config {
                 "write litellm; no other profile has a webhook".to_owned(),
             );
         }
+        if let Source::AccessLog(log) = &self.source {
+            log.check()?;
+        }
         if self.receiver.max_body_bytes < 1_024 {
             return fail("receiver.max_body_bytes", "write 1024 or more".to_owned());
         }
@@ -332,11 +382,12 @@ impl Config {
         })
     }
 
-    /// Whose telemetry is read.
-    pub fn profile(&self) -> Profile {
+    /// Whose telemetry or log is read.
+    pub fn dialect(&self) -> Dialect {
         match &self.source {
-            Source::Otlp(otlp) => otlp.profile,
-            Source::Webhook(webhook) => webhook.profile,
+            Source::Otlp(otlp) => otlp.profile.into(),
+            Source::Webhook(webhook) => webhook.profile.into(),
+            Source::AccessLog(log) => log.profile.into(),
         }
     }
 
@@ -346,6 +397,7 @@ impl Config {
             Source::Otlp(OtlpSource { signal: OtlpSignal::Traces, .. }) => Signal::Traces,
             Source::Otlp(OtlpSource { signal: OtlpSignal::Metrics, .. }) => Signal::Metrics,
             Source::Webhook(_) => Signal::Webhook,
+            Source::AccessLog(_) => Signal::AccessLog,
         }
     }
 }

@@ -77,6 +77,8 @@ reasons! {
         UnknownEnum = "unknown_enum",
         /// A body over the size limit, before or after decompression.
         TooLarge = "too_large",
+        /// A line or record of a log over the size limit of one.
+        LineTooLong = "line_too_long",
         /// A content type that this endpoint does not take.
         ContentType = "content_type",
         /// A content encoding that is unknown or does not decompress.
@@ -94,6 +96,7 @@ impl fmt::Display for Refusal {
             Refusal::ClockSkew => "a time is too far from the collector's clock; check the sender's clock",
             Refusal::UnknownEnum => "an enumeration holds a number that OTLP does not define",
             Refusal::TooLarge => "the body is larger than receiver.max_body_bytes; send smaller batches",
+            Refusal::LineTooLong => "a line of the log is longer than 1 MiB; log no bodies",
             Refusal::ContentType => "send application/x-protobuf or application/json",
             Refusal::Encoding => "the body does not decompress; send gzip, zstd or identity",
         })

@@ -10,7 +10,9 @@ use crate::classifier::Classifier;
 use crate::count::{Counter, StagedPoint};
 use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
-use crate::profile::{Discard, Mapper, Profile};
+use crate::profile::access_log::Rules;
+use crate::profile::{Dialect, Discard, Mapper, Profile};
+use crate::source::access_log::{self, Record};
 use crate::source::{otlp, webhook};
 
 /// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
@@ -28,6 +30,8 @@ pub enum Signal {
     Metrics,
     /// LiteLLM webhook records.
     Webhook,
+    /// Lines of an access log.
+    AccessLog,
 }
 
 /// How a payload is encoded.
@@ -37,6 +41,8 @@ pub enum Encoding {
     Protobuf,
     /// JSON.
     Json,
+    /// Lines of a file, each a JSON object or not: never one document.
+    JsonLines,
 }
 
 /// The caller's clock.
@@ -80,7 +86,7 @@ pub struct Accepted {
 /// Reads and counts the payloads of one gateway.
 #[derive(Debug)]
 pub struct Intake {
-    profile: Profile,
+    dialect: Dialect,
     mapper: Mapper,
     counter: Counter,
     staged: Vec<Observation>,
@@ -91,11 +97,12 @@ pub struct Intake {
 const STAGED_KEPT: usize = 1_024;
 
 impl Intake {
-    /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
-    pub fn new(profile: Profile, classifier: Classifier, started_unix_nano: u64) -> Intake {
+    /// An intake for the telemetry of a `Profile` or the lines of a `LogProfile`. `started_unix_nano` as for `Counter::new`.
+    pub fn new(dialect: impl Into<Dialect>, classifier: Classifier, started_unix_nano: u64) -> Intake {
         let mapper = Mapper { classifier, hasher: Default::default() };
         let counter = Counter::new(started_unix_nano);
-        Intake { profile, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
+        let dialect = dialect.into();
+        Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
     }
 
     /// The counts.
@@ -138,11 +145,20 @@ impl Intake {
         let mut accepted = Accepted::default();
         self.staged.clear();
         self.staged_points.clear();
-        let read = match (signal, encoding) {
-            (Signal::Traces, _) => self.stage_traces(encoding, payload, now, &mut tally, &mut accepted),
-            (Signal::Metrics, _) => self.stage_metrics(encoding, payload, now, &mut tally, &mut accepted),
-            (Signal::Webhook, Encoding::Json) => self.stage_records(payload, now, &mut tally, &mut accepted),
-            (Signal::Webhook, Encoding::Protobuf) => Err(Refusal::ContentType),
+        let read = match (self.dialect, signal) {
+            (Dialect::Telemetry(profile), Signal::Traces) => {
+                self.stage_traces(profile, encoding, payload, now, &mut tally, &mut accepted)
+            }
+            (Dialect::Telemetry(profile), Signal::Metrics) => {
+                self.stage_metrics(profile, encoding, payload, now, &mut tally, &mut accepted)
+            }
+            (Dialect::Telemetry(profile), Signal::Webhook) if encoding != Encoding::Protobuf => {
+                self.stage_records(profile, payload, now, &mut tally, &mut accepted)
+            }
+            (Dialect::AccessLog(profile), _) => {
+                self.stage_log(signal, encoding, payload, (profile.rules(), now), &mut tally, &mut accepted)
+            }
+            _ => Err(Refusal::ContentType),
         };
         if let Err(refusal) = read {
             self.counter.tally_mut().refuse(refusal);
@@ -162,13 +178,14 @@ impl Intake {
 
     fn stage_traces(
         &mut self,
+        profile: Profile,
         encoding: Encoding,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged, .. } = self;
+        let Intake { mapper, staged, .. } = self;
         let each = |span: &otlp::Span<'_>| {
             let observation = profile
                 .span(span, mapper)
@@ -177,19 +194,20 @@ impl Intake {
         };
         match encoding {
             Encoding::Protobuf => otlp::read_spans(payload, each),
-            Encoding::Json => otlp::json::read_spans(payload, each),
+            Encoding::Json | Encoding::JsonLines => otlp::json::read_spans(payload, each),
         }
     }
 
     fn stage_metrics(
         &mut self,
+        profile: Profile,
         encoding: Encoding,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged_points, .. } = self;
+        let Intake { mapper, staged_points, .. } = self;
         // The same key for every payload of this process, so that a series keeps its hash.
         let hasher = mapper.hasher.clone();
         let wanted = |metric: &str| profile.wants_metric(metric);
@@ -201,18 +219,19 @@ impl Intake {
         };
         match encoding {
             Encoding::Protobuf => otlp::read_metrics(payload, &hasher, wanted, each),
-            Encoding::Json => otlp::json::read_metrics(payload, &hasher, wanted, each),
+            Encoding::Json | Encoding::JsonLines => otlp::json::read_metrics(payload, &hasher, wanted, each),
         }
     }
 
     fn stage_records(
         &mut self,
+        profile: Profile,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { profile, mapper, staged, .. } = self;
+        let Intake { mapper, staged, .. } = self;
         webhook::read_records(payload, |record| {
             let observation = record.map_err(Discard::Refuse).and_then(|record| {
                 let observation = profile.record(&record, mapper)?;
@@ -222,6 +241,40 @@ impl Intake {
             });
             stage(observation, staged, tally, accepted);
         })
+    }
+
+    fn stage_log(
+        &mut self,
+        signal: Signal,
+        encoding: Encoding,
+        payload: &[u8],
+        (rules, now): (&Rules, Now),
+        tally: &mut Tally,
+        accepted: &mut Accepted,
+    ) -> Result<(), Refusal> {
+        let Intake { mapper, staged, .. } = self;
+        let mut map = |read: Result<&Record<'_>, Refusal>| {
+            let observation = read.map_err(Discard::Refuse).and_then(|record| {
+                let observation = rules.observation(record, mapper)?;
+                now.check(Rules::unix_nano(record))?;
+                Ok(observation)
+            });
+            stage(observation, staged, tally, accepted);
+        };
+        let mut record = Record::default();
+        let each_line = |line: Result<_, Refusal>| {
+            record.clear();
+            let read = line.and_then(|line| access_log::scan(line, rules.fields(), &mut record));
+            map(read.map(|()| &record));
+        };
+        match (signal, encoding) {
+            (Signal::AccessLog, Encoding::Json) => access_log::each_record(payload, each_line),
+            (Signal::AccessLog, Encoding::JsonLines) => {
+                access_log::each_line(payload, each_line);
+                Ok(())
+            }
+            _ => Err(Refusal::ContentType),
+        }
     }
 }
 

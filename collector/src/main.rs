@@ -10,10 +10,9 @@ use weighbridge_catalog::Day;
 use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::command::catalog::{CatalogCommand, catalog, parse_day};
 use weighbridge_collector::command::classify::classify;
-use weighbridge_collector::command::count::{CaptureSource, count};
+use weighbridge_collector::command::count::{CaptureSource, count, dialect};
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
-use weighbridge_collector::profile::Profile;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
 use weighbridge_collector::{run, shutdown};
 
@@ -59,9 +58,9 @@ enum Command {
         /// What the files hold.
         #[arg(long)]
         source: CaptureSource,
-        /// Whose telemetry it is.
+        /// Whose telemetry or access log it is.
         #[arg(long, default_value = "litellm")]
-        profile: Profile,
+        profile: String,
         /// The contributor's own names for models.
         #[arg(long)]
         aliases: Option<PathBuf>,
@@ -112,9 +111,9 @@ fn act(command: Command) -> anyhow::Result<()> {
         Command::Validate { config } => {
             let config = Config::load(&config)?;
             println!(
-                "valid: counts {:?} of profile {:?} in windows of {} s, environment {}, vantage {}, sends to {}",
+                "valid: counts {:?} of {} in windows of {} s, environment {}, vantage {}, sends to {}",
                 config.signal(),
-                config.profile(),
+                config.dialect(),
                 config.window_s,
                 config.environment,
                 config.vantage,
@@ -130,8 +129,9 @@ fn act(command: Command) -> anyhow::Result<()> {
         }
         Command::Count { source, profile, aliases, files } => {
             let aliases = read_aliases(aliases)?;
+            let dialect = dialect(source, &profile).map_err(anyhow::Error::msg)?;
             let mut out = io::BufWriter::new(io::stdout().lock());
-            let counted = count(source, profile, aliases, &files, now_ms, &mut out);
+            let counted = count(source, dialect, aliases, &files, now_ms, &mut out);
             out.flush()?;
             Ok(counted?)
         }

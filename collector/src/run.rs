@@ -150,11 +150,11 @@ fn edge(
         window_s: config.window_s,
         environment: config.environment()?,
         vantage: config.vantage()?,
-        gateway_product: config.profile().gateway_product(),
+        gateway_product: config.dialect().gateway_product(),
     };
     let day = Day::from_unix_seconds(now_ms / 1_000);
     let classifier = Classifier::new(catalogue, config.aliases(catalogue)?, day);
-    let intake = Intake::new(config.profile(), classifier, now_ms.saturating_mul(1_000_000));
+    let intake = Intake::new(config.dialect(), classifier, now_ms.saturating_mul(1_000_000));
     Ok(Edge::new(intake, header, now_ms))
 }
 
@@ -176,6 +176,12 @@ async fn start_receivers(
         }
         Source::Webhook(webhook) => {
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
+        }
+        Source::AccessLog(log) => {
+            if let Some(address) = log.http_listen {
+                let router = http::access_log(gate.clone());
+                serve_http(tasks, listen(address).await?, router, shutdown.clone());
+            }
         }
     }
     Ok(())

@@ -37,7 +37,11 @@ macro_rules! names {
 names! {
     Environment { Production = "production", Staging = "staging", Development = "development", Unknown = "unknown" }
     Vantage { Gateway = "gateway", Server = "server", Client = "client" }
-    GatewayProduct { Other = "other", Litellm = "litellm", Genai = "genai" }
+    GatewayProduct {
+        Other = "other", Litellm = "litellm", Genai = "genai", EnvoyAiGateway = "envoy_ai_gateway",
+        Agentgateway = "agentgateway", Kong = "kong", Higress = "higress", Apisix = "apisix", Nginx = "nginx",
+        Envoy = "envoy",
+    }
     Operation {
         Chat = "chat", TextCompletion = "text_completion", Embeddings = "embeddings", Rerank = "rerank",
         Image = "image", Audio = "audio", Other = "other",

@@ -20,7 +20,8 @@ use crate::aliases::Aliases;
 use crate::classifier::Classifier;
 use crate::discard::Refusal;
 use crate::intake::{Encoding, Intake, Now, Signal};
-use crate::profile::Profile;
+use crate::profile::access_log::LogProfile;
+use crate::profile::{Dialect, Profile};
 use crate::report_view::CellView;
 
 /// What the files hold.
@@ -30,10 +31,35 @@ pub enum CaptureSource {
     OtlpTraces,
     /// OTLP metrics, protobuf (`.pb`) or JSON.
     OtlpMetrics,
-    /// OTLP logs: taken and not counted.
+    /// OTLP logs, protobuf (`.pb`) or JSON: counted with an access-log profile, else taken and not counted.
     OtlpLogs,
+    /// An access log: JSON lines, or a JSON array or object.
+    AccessLog,
     /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
     Webhook,
+}
+
+/// The profile that `name` means for `source`. Products have profiles of the same name for their telemetry and for their log.
+///
+/// # Errors
+/// There is none; the text names those that there are.
+pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, String> {
+    let log = LogProfile::from_name(name).map(Dialect::from);
+    let telemetry = <Profile as clap::ValueEnum>::from_str(name, false).map(Dialect::from);
+    match source {
+        CaptureSource::AccessLog => log.ok_or_else(|| {
+            format!("--profile: no access log of {name}; write one of {}", LogProfile::names())
+        }),
+        CaptureSource::OtlpLogs => log.map_or(telemetry, Ok),
+        _ => telemetry,
+    }
+    .map_err(|error| {
+        if error.starts_with("--profile") {
+            error
+        } else {
+            format!("--profile: {error}; write litellm or genai")
+        }
+    })
 }
 
 /// Why `count` and `preview` cannot go on.
@@ -102,20 +128,20 @@ pub struct Counted {
     refused_files: Vec<RefusedFile>,
 }
 
-/// Counts `files` of `profile` in order, with `aliases`, as of `now_ms` (Unix milliseconds; openness is that of its day).
+/// Counts `files` of `dialect` in order, with `aliases`, as of `now_ms` (Unix milliseconds; openness is that of its day).
 ///
 /// # Errors
 /// A file cannot be read from disk.
 pub fn count_files(
     source: CaptureSource,
-    profile: Profile,
+    dialect: impl Into<Dialect>,
     aliases: Aliases,
     files: &[PathBuf],
     now_ms: u64,
 ) -> Result<Counted, CaptureError> {
     let day = Day::from_unix_seconds(now_ms / 1_000);
     let classifier = Classifier::new(weighbridge_catalog::embedded(), aliases, day);
-    let mut intake = Intake::new(profile, classifier, 0);
+    let mut intake = Intake::new(dialect, classifier, 0);
     let mut refused_files = Vec::new();
     for path in files {
         let bytes =
@@ -136,13 +162,13 @@ pub fn count_files(
 /// A file cannot be read, the output cannot be written, or a file was refused.
 pub fn count(
     source: CaptureSource,
-    profile: Profile,
+    dialect: impl Into<Dialect>,
     aliases: Aliases,
     files: &[PathBuf],
     now_ms: u64,
     out: &mut impl Write,
 ) -> Result<(), CaptureError> {
-    let mut counted = count_files(source, profile, aliases, files, now_ms)?;
+    let mut counted = count_files(source, dialect, aliases, files, now_ms)?;
     let catalogue = weighbridge_catalog::embedded();
     let mut views: Vec<_> = counted.cells.iter().map(|cell| CellView::of(cell, catalogue)).collect();
     views.sort();
@@ -189,15 +215,24 @@ fn take(
         CaptureSource::OtlpTraces => Signal::Traces,
         CaptureSource::OtlpMetrics => Signal::Metrics,
         CaptureSource::Webhook => Signal::Webhook,
+        CaptureSource::AccessLog => {
+            let is_document = bytes.trim_ascii_start().first() == Some(&b'[') || has_extension(path, "json");
+            let encoding = if is_document { Encoding::Json } else { Encoding::JsonLines };
+            return intake.take(Signal::AccessLog, encoding, bytes, Now::Replay(now_ms)).map(|_| ());
+        }
         CaptureSource::OtlpLogs => {
             intake.skip_payload();
             return Ok(());
         }
     };
-    let is_json = signal == Signal::Webhook || path.extension().is_none_or(|extension| extension != "pb");
+    let is_json = signal == Signal::Webhook || !has_extension(path, "pb");
     let (encoding, payload) =
         if is_json { (Encoding::Json, unwrapped(bytes)) } else { (Encoding::Protobuf, bytes) };
     intake.take(signal, encoding, payload, Now::Replay(now_ms)).map(|_| ())
+}
+
+fn has_extension(path: &Path, expected: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == expected)
 }
 
 /// The payload inside `{"request": ...}`, or the bytes themselves.

@@ -32,9 +32,10 @@ pub fn preview(
         Signal::Traces => CaptureSource::OtlpTraces,
         Signal::Metrics => CaptureSource::OtlpMetrics,
         Signal::Webhook => CaptureSource::Webhook,
+        Signal::AccessLog => CaptureSource::AccessLog,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
-    let mut counted = count_files(source, config.profile(), aliases, files, now_ms)?;
+    let mut counted = count_files(source, config.dialect(), aliases, files, now_ms)?;
     let sealed = sealed(config, &mut counted.intake, &counted.cells, now_ms)?;
     let checked = report::check(&sealed.bytes).map_err(io::Error::other)?;
     let view = ReportView::of(&checked, weighbridge_catalog::embedded());
@@ -62,7 +63,7 @@ fn sealed(
         window_s: config.window_s,
         environment: config.environment().map_err(io::Error::other)?,
         vantage: config.vantage().map_err(io::Error::other)?,
-        gateway_product: config.profile().gateway_product(),
+        gateway_product: config.dialect().gateway_product(),
     };
     let window = crate::window::Window {
         start: crate::window::aligned(now_ms, config.window_s),

@@ -74,13 +74,14 @@ impl Counter {
 
     /// Counts one observation at `now_ms` (Unix milliseconds by the caller's clock).
     pub fn observe(&mut self, observation: &Observation, now_ms: u64) {
-        if !self.recent.insert(observation.fingerprint, now_ms) {
+        if let Some(fingerprint) = observation.fingerprint
+            && !self.recent.insert(fingerprint, now_ms)
+        {
             self.tally.skip(Skip::Duplicate);
             return;
         }
         let mut key = observation.key;
-        let attempts = u64::from(observation.reached_model);
-        let (input_tokens, output_tokens) = (observation.input_tokens, observation.output_tokens);
+        let Observation { attempts, input_tokens, output_tokens, .. } = *observation;
         let mut counts = Counts { requests: 1, attempts, input_tokens, output_tokens };
         if let Call::Attempt { id, group, fallback } = observation.call {
             let succeeded = key.outcome == Outcome::Ok;
