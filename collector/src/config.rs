@@ -470,6 +470,35 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
     }
 
     #[test]
+    fn an_access_log_has_one_input() {
+        let with = |fields: &str| {
+            parse(&MINIMAL.replace(
+                "{otlp: {profile: litellm, signal: traces}}",
+                &format!("{{access_log: {{{fields}}}}}"),
+            ))
+        };
+        let config = with("profile: kong, file: /var/log/kong.log").unwrap();
+        assert_eq!(
+            (config.signal(), config.dialect().to_string().as_str()),
+            (Signal::AccessLog, "access-log profile kong")
+        );
+        let Source::AccessLog(log) = &config.source else { panic!("access log") };
+        assert_eq!(log.start_at, StartAt::End);
+        with("profile: envoy, stdin: true").unwrap();
+        with("profile: envoy, http_listen: '127.0.0.1:4319'").unwrap();
+        let faults = [
+            ("profile: kong", "source.access_log: give exactly one of file"),
+            ("profile: kong, stdin: true, file: x", "source.access_log: give exactly one of file"),
+            ("profile: king, stdin: true", "access_log.profile: king: write one of envoy-ai-gateway"),
+            ("profile: kong, files: x", "files"),
+        ];
+        for (fields, expected) in faults {
+            let error = with(fields).unwrap_err().to_string();
+            assert!(error.contains(expected), "{fields}: {error}");
+        }
+    }
+
+    #[test]
     fn environment_overrides() {
         let config = Config::parse(MINIMAL, |name| match name {
             "WEIGHBRIDGE_ENVIRONMENT" => Some("staging".to_owned()),

@@ -12,7 +12,7 @@ use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
 use crate::profile::access_log::Rules;
 use crate::profile::{Dialect, Discard, Mapper, Profile};
-use crate::source::access_log::{self, Record};
+use crate::source::access_log::{self, LogPosition, Record};
 use crate::source::{otlp, webhook};
 
 /// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
@@ -91,6 +91,7 @@ pub struct Intake {
     counter: Counter,
     staged: Vec<Observation>,
     staged_points: Vec<StagedPoint>,
+    read_to: Option<LogPosition>,
 }
 
 /// Staged observations kept between payloads; more is given back.
@@ -102,7 +103,7 @@ impl Intake {
         let mapper = Mapper { classifier, hasher: Default::default() };
         let counter = Counter::new(started_unix_nano);
         let dialect = dialect.into();
-        Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new() }
+        Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new(), read_to: None }
     }
 
     /// The counts.
@@ -118,6 +119,16 @@ impl Intake {
     /// Classifies from now on for `day`.
     pub fn set_day(&mut self, day: Day) {
         self.mapper.classifier.set_day(day);
+    }
+
+    /// How far the log file was read that is counted.
+    pub fn read_to(&self) -> Option<LogPosition> {
+        self.read_to
+    }
+
+    /// Notes how far the log file was read, with what was counted of it.
+    pub fn set_read_to(&mut self, position: LogPosition) {
+        self.read_to = Some(position);
     }
 
     /// Notes a payload of a signal that this collector does not count.

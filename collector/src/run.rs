@@ -5,8 +5,8 @@
 //! start.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,10 +21,13 @@ use crate::admin::{self, Observed, SealStats};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
+use crate::deliver::position::LogPositions;
 use crate::deliver::spool::{Spool, SpoolError};
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
 use crate::intake::Intake;
+use crate::receiver::tail::{self, Tail};
 use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
+use crate::source::access_log::LogPosition;
 use crate::window::{Edge, Header, Sealed, boot_epoch};
 
 /// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
@@ -82,6 +85,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);
+    let positions = LogPositions::open(&config.data_folder, &spool)?;
     let edge = edge(&config, &spool, catalogue, clock.now_ms())?;
     let gate = Gate::new(edge, clock, config.signal(), config.receiver.max_body_bytes);
     let outbox = Outbox::new(spool);
@@ -99,13 +103,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    start_receivers(&mut receivers, &config, &gate, &shutdown).await?;
+    start_receivers(&mut receivers, &config, &gate, positions.committed(), &shutdown).await?;
     let stop_uplink = CancellationToken::new();
     let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
     let sealer = Sealer {
         gate,
         outbox: outbox.clone(),
         ledger: Ledger::new(&config.data_folder, catalogue),
+        positions: Arc::new(Mutex::new(positions)),
         stats: seal,
     };
     sealer.stats.ready.store(true, Ordering::Relaxed);
@@ -162,6 +167,7 @@ async fn start_receivers(
     tasks: &mut JoinSet<()>,
     config: &Config,
     gate: &Gate,
+    read_to: Option<LogPosition>,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     match &config.source {
@@ -178,6 +184,16 @@ async fn start_receivers(
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
         Source::AccessLog(log) => {
+            if let Some(path) = &log.file {
+                let tail = Tail::new(path.clone(), log.start_at, read_to);
+                tasks.spawn(tail::run(tail, gate.clone(), shutdown.clone()));
+            }
+            if log.stdin {
+                let (gate, shutdown) = (gate.clone(), shutdown.clone());
+                let read = move || tail::read_lines(std::io::stdin().lock(), &gate, || shutdown.cancel());
+                let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(read);
+                thread.map_err(|error| RunError::Receiver(error.to_string()))?;
+            }
             if let Some(address) = log.http_listen {
                 let router = http::access_log(gate.clone());
                 serve_http(tasks, listen(address).await?, router, shutdown.clone());
@@ -238,6 +254,7 @@ struct Sealer {
     gate: Gate,
     outbox: Outbox,
     ledger: Ledger,
+    positions: Arc<Mutex<LogPositions>>,
     stats: Arc<SealStats>,
 }
 
@@ -270,7 +287,12 @@ impl Sealer {
             return self.lose(requests, &error);
         }
         let outbox = self.outbox.clone();
-        let kept = tokio::task::spawn_blocking(move || outbox.with(|spool| spool.append(&sealed))).await;
+        let positions = Arc::clone(&self.positions);
+        let kept = tokio::task::spawn_blocking(move || {
+            let mut positions = positions.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.with(|spool| positions.keep(spool, &sealed))
+        })
+        .await;
         match kept {
             Ok(Ok(dropped)) => {
                 self.stats.sealed.fetch_add(1, Ordering::Relaxed);

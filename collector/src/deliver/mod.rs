@@ -2,5 +2,6 @@
 //! contributor what leaves, before it leaves, `uplink` sends.
 
 pub mod ledger;
+pub mod position;
 pub mod spool;
 pub mod uplink;

@@ -5,6 +5,7 @@
 //! ```text
 //! lock                                 held (flock) by the one process that uses the folder
 //! collector-id                         32 hexadecimal digits, made once
+//! log-position.json                    how far a log file was read, see `position`
 //! spool/EEEEEEEEEEEEEEEE-SSSSSSSSSSSSSSSS.report    boot epoch and sequence in hexadecimal; the sealed bytes as sent
 //! spool/*.tmp                          a write that was cut; removed at start
 //! refused/                             reports that ingest will never take, kept for a look
@@ -132,6 +133,11 @@ impl Spool {
     /// Files set aside at start because their checksum did not match.
     pub fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// Whether a report is on disk.
+    pub fn contains(&self, position: Position) -> bool {
+        self.reports.contains_key(&position)
     }
 
     /// Keeps a report. When it returns, the report is on disk.
@@ -267,7 +273,7 @@ fn parse_id(text: &str) -> Option<CollectorId> {
 }
 
 /// Writes a file so that after it returns the whole file is there under its name, or nothing is.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -12,10 +12,12 @@
 mod bytes;
 mod fields;
 mod lines;
+mod position;
 mod record;
 mod scan;
 
 pub use fields::{Fields, PathError};
 pub use lines::{MAX_RECORD_BYTES, each_line, each_record};
+pub use position::LogPosition;
 pub use record::{Name, Record, Role, Value};
 pub use scan::scan;
