@@ -144,7 +144,7 @@ pub struct WebhookSource {
     pub listen: SocketAddr,
 }
 
-/// A gateway's access log. Exactly one of `file`, `stdin` and `http_listen`.
+/// A gateway's access log. Exactly one of `file`, `stdin`, `http_listen`, the two of OTLP, and `als_listen`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessLogSource {
@@ -162,6 +162,15 @@ pub struct AccessLogSource {
     /// Address of the HTTP receiver, `POST /access-log`.
     #[serde(default)]
     pub http_listen: Option<SocketAddr>,
+    /// Address of the OTLP/gRPC receiver, for logs.
+    #[serde(default)]
+    pub otlp_grpc_listen: Option<SocketAddr>,
+    /// Address of the OTLP/HTTP receiver, for logs.
+    #[serde(default)]
+    pub otlp_http_listen: Option<SocketAddr>,
+    /// Address of the receiver of Envoy's gRPC access log.
+    #[serde(default)]
+    pub als_listen: Option<SocketAddr>,
 }
 
 /// Where a file begins that the collector never saw.
@@ -176,13 +185,31 @@ pub enum StartAt {
 }
 
 impl AccessLogSource {
+    fn signal(&self) -> Signal {
+        if self.als_listen.is_some() {
+            Signal::Als
+        } else if self.otlp_grpc_listen.is_some() || self.otlp_http_listen.is_some() {
+            Signal::Logs
+        } else {
+            Signal::AccessLog
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
-        let given = [self.file.is_some(), self.stdin, self.http_listen.is_some()];
+        let has_otlp = self.otlp_grpc_listen.is_some() || self.otlp_http_listen.is_some();
+        let given = [
+            self.file.is_some(),
+            self.stdin,
+            self.http_listen.is_some(),
+            has_otlp,
+            self.als_listen.is_some(),
+        ];
         match given.into_iter().filter(|given| *given).count() {
             1 => Ok(()),
             _ => Err(ConfigError::Value {
                 field: "source.access_log",
-                fix: "give exactly one of file, stdin: true and http_listen".to_owned(),
+                fix: "give exactly one of file, stdin: true, http_listen, otlp_grpc_listen or otlp_http_listen, als_listen"
+                    .to_owned(),
             }),
         }
     }
@@ -397,7 +424,7 @@ impl Config {
             Source::Otlp(OtlpSource { signal: OtlpSignal::Traces, .. }) => Signal::Traces,
             Source::Otlp(OtlpSource { signal: OtlpSignal::Metrics, .. }) => Signal::Metrics,
             Source::Webhook(_) => Signal::Webhook,
-            Source::AccessLog(_) => Signal::AccessLog,
+            Source::AccessLog(log) => log.signal(),
         }
     }
 }

@@ -41,6 +41,8 @@ reasons! {
         HealthCheck = "health_check",
         /// A mirrored request whose answer nobody waits for.
         Mirrored = "mirrored",
+        /// A log entry that was written while its request was running.
+        Intermediate = "intermediate",
         /// Already counted: a resent batch, or a second record of one call.
         Duplicate = "duplicate",
         /// A metric that the profile does not read.

@@ -13,7 +13,7 @@ use crate::observation::Observation;
 use crate::profile::access_log::Rules;
 use crate::profile::{Dialect, Discard, Mapper, Profile};
 use crate::source::access_log::{self, LogPosition, Record};
-use crate::source::{otlp, webhook};
+use crate::source::{als, otlp, webhook};
 
 /// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
 /// ten minutes ahead.
@@ -32,6 +32,10 @@ pub enum Signal {
     Webhook,
     /// Lines of an access log.
     AccessLog,
+    /// An access log as OTLP logs.
+    Logs,
+    /// Envoy's gRPC access log.
+    Als,
 }
 
 /// How a payload is encoded.
@@ -119,6 +123,11 @@ impl Intake {
     /// Classifies from now on for `day`.
     pub fn set_day(&mut self, day: Day) {
         self.mapper.classifier.set_day(day);
+    }
+
+    /// Whether it counts access logs, in whatever form they come.
+    pub fn counts_logs(&self) -> bool {
+        matches!(self.dialect, Dialect::AccessLog(_))
     }
 
     /// How far the log file was read that is counted.
@@ -264,26 +273,40 @@ impl Intake {
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
         let Intake { mapper, staged, .. } = self;
-        let mut map = |read: Result<&Record<'_>, Refusal>| {
-            let observation = read.map_err(Discard::Refuse).and_then(|record| {
-                let observation = rules.observation(record, mapper)?;
-                now.check(Rules::unix_nano(record))?;
+        let mut map = |read: Result<&Record<'_>, Discard>| {
+            let observation = read.and_then(|record| {
+                let (observation, unix_nano) = rules.observation(record, mapper)?;
+                now.check(unix_nano)?;
                 Ok(observation)
             });
             stage(observation, staged, tally, accepted);
         };
-        let mut record = Record::default();
-        let each_line = |line: Result<_, Refusal>| {
-            record.clear();
-            let read = line.and_then(|line| access_log::scan(line, rules.fields(), &mut record));
-            map(read.map(|()| &record));
-        };
         match (signal, encoding) {
-            (Signal::AccessLog, Encoding::Json) => access_log::each_record(payload, each_line),
-            (Signal::AccessLog, Encoding::JsonLines) => {
-                access_log::each_line(payload, each_line);
+            (Signal::AccessLog, Encoding::Json | Encoding::JsonLines) => {
+                let mut record = Record::default();
+                let each = |line: Result<_, Refusal>| {
+                    record.clear();
+                    let read = line.and_then(|line| access_log::scan(line, rules.fields(), &mut record));
+                    map(read.map(|()| &record).map_err(Discard::Refuse));
+                };
+                if encoding == Encoding::Json {
+                    return access_log::each_record(payload, each);
+                }
+                access_log::each_line(payload, each);
                 Ok(())
             }
+            (Signal::Logs, Encoding::Protobuf) => {
+                otlp::read_logs(payload, rules.fields(), |record| map(record.map_err(Discard::Refuse)))
+            }
+            (Signal::Logs, _) => {
+                otlp::json::read_logs(payload, rules.fields(), |record| map(record.map_err(Discard::Refuse)))
+            }
+            (Signal::Als, Encoding::Protobuf) => als::read_entries(payload, rules.als_fields(), |entry| {
+                map(entry.map_err(|reason| match reason {
+                    als::NotEntry::Skip(skip) => Discard::Skip(skip),
+                    als::NotEntry::Refuse(refusal) => Discard::Refuse(refusal),
+                }));
+            }),
             _ => Err(Refusal::ContentType),
         }
     }

@@ -188,6 +188,15 @@ async fn start_receivers(
                 let tail = Tail::new(path.clone(), log.start_at, read_to);
                 tasks.spawn(tail::run(tail, gate.clone(), shutdown.clone()));
             }
+            if let Some(address) = log.otlp_grpc_listen {
+                serve_grpc(tasks, listen(address).await?, gate, shutdown.clone());
+            }
+            if let Some(address) = log.otlp_http_listen {
+                serve_http(tasks, listen(address).await?, http::otlp(gate.clone()), shutdown.clone());
+            }
+            if let Some(address) = log.als_listen {
+                serve_grpc(tasks, listen(address).await?, gate, shutdown.clone());
+            }
             if log.stdin {
                 let (gate, shutdown) = (gate.clone(), shutdown.clone());
                 let read = move || tail::read_lines(std::io::stdin().lock(), &gate, || shutdown.cancel());
@@ -215,6 +224,7 @@ fn serve_grpc(tasks: &mut JoinSet<()>, listener: TcpListener, gate: &Gate, shutd
         .add_service(grpc::TraceExport(gate.clone()))
         .add_service(grpc::MetricsExport(gate.clone()))
         .add_service(grpc::LogsExport(gate.clone()))
+        .add_service(grpc::AccessLogStream(gate.clone()))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             shutdown.cancelled_owned(),

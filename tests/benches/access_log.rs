@@ -1,7 +1,9 @@
-//! What reading access logs costs a line, on the samples multiplied up: the scan alone, with its meaning, and counted.
+//! What reading access logs costs a line, on the samples multiplied up: the scan alone, and counted. In CPU time of the
+//! thread (`/proc/thread-self/schedstat`), so that a busy machine does not blur it.
 
 use std::hint::black_box;
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use weighbridge_catalog::Day;
 use weighbridge_collector::aliases::Aliases;
@@ -13,6 +15,43 @@ use weighbridge_collector::source::access_log::{Record, each_line, scan};
 /// Lines a batch: a quarter of a megabyte, as the tail reads it.
 const LINES: usize = 512;
 
+/// Nanoseconds that the thread was on a CPU.
+struct CpuTime;
+
+fn on_cpu() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).expect("a number")
+}
+
+impl Measurement for CpuTime {
+    type Intermediate = u64;
+    type Value = u64;
+
+    fn start(&self) -> u64 {
+        on_cpu()
+    }
+
+    fn end(&self, start: u64) -> u64 {
+        on_cpu() - start
+    }
+
+    fn add(&self, first: &u64, second: &u64) -> u64 {
+        first + second
+    }
+
+    fn zero(&self) -> u64 {
+        0
+    }
+
+    fn to_f64(&self, value: &u64) -> f64 {
+        *value as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
 /// `sample` over and over, each with an id of its own where it has one.
 fn batch(sample: &str) -> Vec<u8> {
     let line = sample.lines().next().expect("a sample has a line");
@@ -20,7 +59,7 @@ fn batch(sample: &str) -> Vec<u8> {
     (0..LINES).map(numbered).collect::<String>().into_bytes()
 }
 
-fn access_log(criterion: &mut Criterion) {
+fn access_log(criterion: &mut Criterion<CpuTime>) {
     let samples = [
         (
             "envoy-ai-gateway",
@@ -74,5 +113,9 @@ fn access_log(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, access_log);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = access_log
+}
 criterion_main!(benches);

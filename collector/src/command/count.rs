@@ -35,6 +35,8 @@ pub enum CaptureSource {
     OtlpLogs,
     /// An access log: JSON lines, or a JSON array or object.
     AccessLog,
+    /// Messages of Envoy's gRPC access log service, each as its protobuf bytes.
+    Als,
     /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
     Webhook,
 }
@@ -47,7 +49,7 @@ pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, String> {
     let log = LogProfile::from_name(name).map(Dialect::from);
     let telemetry = <Profile as clap::ValueEnum>::from_str(name, false).map(Dialect::from);
     match source {
-        CaptureSource::AccessLog => log.ok_or_else(|| {
+        CaptureSource::AccessLog | CaptureSource::Als => log.ok_or_else(|| {
             format!("--profile: no access log of {name}; write one of {}", LogProfile::names())
         }),
         CaptureSource::OtlpLogs => log.map_or(telemetry, Ok),
@@ -220,9 +222,13 @@ fn take(
             let encoding = if is_document { Encoding::Json } else { Encoding::JsonLines };
             return intake.take(Signal::AccessLog, encoding, bytes, Now::Replay(now_ms)).map(|_| ());
         }
-        CaptureSource::OtlpLogs => {
+        CaptureSource::OtlpLogs if !intake.counts_logs() => {
             intake.skip_payload();
             return Ok(());
+        }
+        CaptureSource::OtlpLogs => Signal::Logs,
+        CaptureSource::Als => {
+            return intake.take(Signal::Als, Encoding::Protobuf, bytes, Now::Replay(now_ms)).map(|_| ());
         }
     };
     let is_json = signal == Signal::Webhook || !has_extension(path, "pb");

@@ -33,6 +33,8 @@ pub fn preview(
         Signal::Metrics => CaptureSource::OtlpMetrics,
         Signal::Webhook => CaptureSource::Webhook,
         Signal::AccessLog => CaptureSource::AccessLog,
+        Signal::Logs => CaptureSource::OtlpLogs,
+        Signal::Als => CaptureSource::Als,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
     let mut counted = count_files(source, config.dialect(), aliases, files, now_ms)?;

@@ -202,10 +202,6 @@ impl Mapper {
         self.hasher.hash_one(parts)
     }
 
-    fn hash_parts(&self, parts: (&[u8], &[u8], &[u8])) -> u64 {
-        self.hasher.hash_one(parts)
-    }
-
     fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         self.hasher.hash_one(bytes)
     }

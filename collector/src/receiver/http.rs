@@ -32,7 +32,10 @@ pub fn otlp(gate: Gate) -> Router {
             "/v1/metrics",
             post(|gate, request| otlp_export(gate, Some(Signal::Metrics), "rejectedDataPoints", request)),
         )
-        .route("/v1/logs", post(|gate, request| otlp_export(gate, None, "rejectedLogRecords", request)))
+        .route(
+            "/v1/logs",
+            post(|gate, request| otlp_export(gate, Some(Signal::Logs), "rejectedLogRecords", request)),
+        )
         .with_state(gate)
 }
 

@@ -4,6 +4,7 @@
 //! encoding, not the meaning: what an item says about requests is decided by a profile (`crate::profile`).
 
 pub mod access_log;
+pub mod als;
 pub mod attributes;
 pub mod otlp;
 pub mod protobuf;

@@ -1,5 +1,7 @@
 //! From a line's fields to an observation.
 
+use std::hash::BuildHasher as _;
+
 use weighbridge_catalog::Origin;
 use weighbridge_proto::v1::{Choice, Operation, Outcome, Streaming};
 
@@ -11,11 +13,15 @@ use crate::observation::{self, Call, Observation};
 use crate::source::access_log::{Name, Record, Role, Value};
 
 impl Rules {
-    /// What a line says.
+    /// What a line says, and when it was, Unix nanoseconds (0 if not told).
     ///
     /// # Errors
     /// The reason why it is not counted.
-    pub fn observation(&self, record: &Record<'_>, mapper: &mut Mapper) -> Result<Observation, Discard> {
+    pub fn observation(
+        &self,
+        record: &Record<'_>,
+        mapper: &mut Mapper,
+    ) -> Result<(Observation, u64), Discard> {
         let (input_tokens, output_tokens) =
             (record.count(Role::InputTokens)?, record.count(Role::OutputTokens)?);
         let operation = self.operation(record)?;
@@ -47,21 +53,16 @@ impl Rules {
                 _ => Choice::Fallback,
             };
         }
-        let id = record.raw(Role::Id);
-        let identity = (id, record.raw(Role::Time), record.raw(Role::Status));
-        Ok(Observation {
+        let (id, time) = (record.raw(Role::Id), time::unix_nano(record.get(Role::Time)));
+        let observation = Observation {
             key,
             input_tokens: input_tokens.unwrap_or(0),
             output_tokens: output_tokens.unwrap_or(0),
             attempts,
-            fingerprint: (!id.is_empty()).then(|| mapper.hash_parts(identity)),
+            fingerprint: (!id.is_empty()).then(|| mapper.hasher.hash_one((id, time, outcome as u64))),
             call: Call::Whole,
-        })
-    }
-
-    /// When the request was, Unix nanoseconds; 0 if not told.
-    pub fn unix_nano(record: &Record<'_>) -> u64 {
-        time::unix_nano(record.get(Role::Time))
+        };
+        Ok((observation, time))
     }
 
     /// The operation by its label, else by the path. A line without either is an inference if it tells a model or tokens.

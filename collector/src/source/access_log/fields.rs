@@ -1,6 +1,6 @@
 //! The allow-list of one gateway's log: field paths compiled into a tree.
 
-use super::record::Role;
+use super::record::{Record, Role, Value};
 
 /// Longest key that can be on the list.
 const LONGEST: usize = 63;
@@ -25,7 +25,7 @@ pub(super) type Slot = (Role, u8);
 
 /// What is wanted of the value at one place.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Point {
+pub(crate) struct Point {
     /// The value itself.
     pub(super) slots: Vec<Slot>,
     /// Its fields, if it is an object.
@@ -38,9 +38,22 @@ pub(super) struct Point {
     pub(super) json: Option<Box<Node>>,
 }
 
+impl Point {
+    /// The fields of the value, if it is an object.
+    pub(crate) fn object(&self) -> Option<&Node> {
+        self.object.as_deref()
+    }
+
+    /// Keeps the value itself, for what it is wanted.
+    #[inline(always)]
+    pub(crate) fn set<'a>(&self, record: &mut Record<'a>, value: Value<'a>) {
+        self.slots.iter().for_each(|slot| record.set(*slot, value));
+    }
+}
+
 /// The wanted keys of one object, ascending by length.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     keys: Vec<Key>,
     /// `starts[n]` is the first key of length n or more.
     starts: [u8; LONGEST + 2],
@@ -71,7 +84,7 @@ fn tail(key: &[u8]) -> u64 {
 impl Node {
     /// What is wanted of the value of `key`.
     #[inline(always)]
-    pub(super) fn get(&self, key: &[u8]) -> Option<&Point> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Point> {
         let start = *self.starts.get(key.len())?;
         let end = *self.starts.get(key.len() + 1)?;
         if start == end {
@@ -150,9 +163,9 @@ impl Fields {
         Ok(())
     }
 
-    /// What is wanted of the attribute `key`, for sources that are not JSON as a whole.
-    pub(crate) fn wants(&self, key: &[u8]) -> bool {
-        self.root.get(key).is_some()
+    /// The fields of the whole line, for sources that are not JSON as a whole.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
     }
 }
 

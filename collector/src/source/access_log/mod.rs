@@ -17,7 +17,9 @@ mod record;
 mod scan;
 
 pub use fields::{Fields, PathError};
+pub(crate) use fields::{Node, Point};
 pub use lines::{MAX_RECORD_BYTES, each_line, each_record};
 pub use position::LogPosition;
 pub use record::{Name, Record, Role, Value};
 pub use scan::scan;
+pub(crate) use scan::{scan_document, scan_text};

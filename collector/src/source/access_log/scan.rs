@@ -21,14 +21,21 @@ pub fn scan<'a>(line: &'a [u8], fields: &Fields, record: &mut Record<'a>) -> Res
     if walk.at == line.len() { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
-/// Reads the value of one top-level field that came apart from its object (an attribute of a log record).
+/// Keeps a text that came apart from its line, such as an attribute, and reads the document in it if one is wanted.
 pub(crate) fn scan_text<'a>(text: &'a [u8], point: &Point, record: &mut Record<'a>) {
-    point.slots.iter().for_each(|slot| record.set(*slot, Value::Text(text)));
+    point.set(record, Value::Text(text));
     if let Some(node) = &point.json {
-        let mut inner = Walk::<false> { bytes: text, at: 0, depth: 0 };
-        inner.spaces();
-        // A text that is no document tells nothing.
-        let _ = inner.object(node, record);
+        scan_document(text, node, record);
+    }
+}
+
+/// Reads `text` if it is a JSON object. Any other text tells nothing.
+pub(crate) fn scan_document<'a>(text: &'a [u8], node: &Node, record: &mut Record<'a>) {
+    let mut walk = Walk::<false> { bytes: text, at: 0, depth: 0 };
+    walk.spaces();
+    let mut read = record.clone();
+    if walk.object(node, &mut read).is_some() {
+        *record = read;
     }
 }
 
@@ -139,7 +146,7 @@ impl<'a, const INNER: bool> Walk<'a, INNER> {
                 _ => return None,
             },
         };
-        point.slots.iter().for_each(|slot| record.set(*slot, value));
+        point.set(record, value);
         Some(())
     }
 
