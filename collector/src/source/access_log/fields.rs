@@ -55,6 +55,8 @@ impl Point {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     keys: Vec<Key>,
+    /// Bit n is set if there is a key of length n.
+    lengths: u64,
     /// `starts[n]` is the first key of length n or more.
     starts: [u8; LONGEST + 2],
 }
@@ -68,32 +70,58 @@ struct Key {
 
 impl Default for Node {
     fn default() -> Self {
-        Node { keys: Vec::new(), starts: [0; LONGEST + 2] }
+        Node { keys: Vec::new(), lengths: 0, starts: [0; LONGEST + 2] }
     }
 }
 
-/// The last eight bytes, so that nearly all other keys are told apart without comparing strings.
+/// The last eight bytes, or all of a shorter key, so that nearly all other keys are told apart without comparing strings.
 #[inline(always)]
 fn tail(key: &[u8]) -> u64 {
     match key.last_chunk::<8>() {
         Some(last) => u64::from_le_bytes(*last),
-        None => key.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+        None => key.iter().rev().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
     }
+}
+
+/// The same of the key at `start..end` of a line, with one load.
+#[inline(always)]
+fn tail_in(line: &[u8], start: usize, end: usize) -> Option<u64> {
+    match line.get(..end)?.last_chunk::<8>() {
+        Some(last) if end - start >= 8 => Some(u64::from_le_bytes(*last)),
+        Some(last) if end > start => Some(u64::from_le_bytes(*last) >> (8 * (8 - (end - start)))),
+        _ => Some(tail(line.get(start..end)?)),
+    }
+}
+
+/// Whether two keys of one length, whose last eight bytes are known to be the same, are the same. In words of eight bytes:
+/// keys are too short for a call of `memcmp` to pay.
+#[inline(always)]
+fn same_head(name: &[u8], key: &[u8]) -> bool {
+    let (name, key) = (name.as_chunks::<8>().0, key.as_chunks::<8>().0);
+    name.iter().zip(key).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
 }
 
 impl Node {
     /// What is wanted of the value of `key`.
-    #[inline(always)]
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Point> {
-        let start = *self.starts.get(key.len())?;
-        let end = *self.starts.get(key.len() + 1)?;
-        if start == end {
+        self.get_in(key, 0, key.len())
+    }
+
+    /// What is wanted of the value of the key at `start..end` of a line.
+    #[inline(always)]
+    pub(super) fn get_in(&self, line: &[u8], start: usize, end: usize) -> Option<&Point> {
+        let length = end - start;
+        if length > LONGEST || self.lengths >> length & 1 == 0 {
             return None;
         }
-        let tail = tail(key);
-        let candidates = self.keys.get(usize::from(start)..usize::from(end))?;
-        let found = candidates.iter().find(|candidate| candidate.tail == tail && *candidate.name == *key)?;
-        Some(&found.point)
+        let candidates = usize::from(self.starts[length])..usize::from(self.starts[length + 1]);
+        let tail = tail_in(line, start, end)?;
+        for key in self.keys.get(candidates)? {
+            if key.tail == tail && same_head(&key.name, line.get(start..end)?) {
+                return Some(&key.point);
+            }
+        }
+        None
     }
 
     fn entry(&mut self, name: &[u8]) -> &mut Point {
@@ -102,6 +130,7 @@ impl Node {
             None => {
                 let at = self.keys.partition_point(|key| key.name.len() <= name.len());
                 self.keys.insert(at, Key { name: name.into(), tail: tail(name), point: Point::default() });
+                self.lengths |= 1 << name.len();
                 for start in &mut self.starts[name.len() + 1..] {
                     *start += 1;
                 }

@@ -14,11 +14,9 @@ const MAX_DEPTH: u32 = 64;
 /// `Refusal::Malformed` when the line is cut or is not one JSON object.
 #[inline]
 pub fn scan<'a>(line: &'a [u8], fields: &Fields, record: &mut Record<'a>) -> Result<(), Refusal> {
-    let mut walk = Walk::<false> { bytes: line, at: 0, depth: 0 };
-    walk.spaces();
-    walk.object(&fields.root, record).ok_or(Refusal::Malformed)?;
-    walk.spaces();
-    if walk.at == line.len() { Ok(()) } else { Err(Refusal::Malformed) }
+    let text = Text::<false>(line);
+    let end = text.object(text.spaces(0), 0, &fields.root, record).ok_or(Refusal::Malformed)?;
+    if text.spaces(end) == line.len() { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 /// Keeps a text that came apart from its line, such as an attribute, and reads the document in it if one is wanted.
@@ -31,274 +29,241 @@ pub(crate) fn scan_text<'a>(text: &'a [u8], point: &Point, record: &mut Record<'
 
 /// Reads `text` if it is a JSON object. Any other text tells nothing.
 pub(crate) fn scan_document<'a>(text: &'a [u8], node: &Node, record: &mut Record<'a>) {
-    let mut walk = Walk::<false> { bytes: text, at: 0, depth: 0 };
-    walk.spaces();
-    let mut read = record.clone();
-    if walk.object(node, &mut read).is_some() {
-        *record = read;
+    read_whole(Text::<false>(text), node, record);
+}
+
+/// A document that cannot be read tells nothing; the line still counts.
+fn read_whole<'a, const INNER: bool>(text: Text<'a, INNER>, node: &Node, record: &mut Record<'a>) {
+    let before = record.clone();
+    if text.object(text.spaces(0), 0, node, record).is_none() {
+        *record = before;
     }
 }
 
 /// Length of the JSON value at the start of `bytes`; `None` if it is cut or not JSON.
 pub(super) fn value_length(bytes: &[u8]) -> Option<usize> {
-    let mut walk = Walk::<false> { bytes, at: 0, depth: 0 };
-    walk.skip_value()?;
-    Some(walk.at)
+    Text::<false>(bytes).skip_value(0, 0)
 }
 
-/// A position in a document. `INNER`: the document stands inside a JSON string, so its quotes are written `\"` and its
-/// backslashes `\\`.
-struct Walk<'a, const INNER: bool> {
-    bytes: &'a [u8],
-    at: usize,
-    depth: u32,
-}
-
-/// A string as it is written between its quotes.
+/// A document. `INNER`: it stands inside a JSON string, so its quotes are written `\"` and its backslashes `\\`.
+///
+/// Every method takes a position and returns the one after what it read, so that positions stay in registers.
 #[derive(Clone, Copy)]
-struct Written<'a> {
-    raw: &'a [u8],
+struct Text<'a, const INNER: bool>(&'a [u8]);
+
+/// A string: what is written between its quotes, and the position after it.
+#[derive(Clone, Copy)]
+struct Written {
+    start: usize,
+    end: usize,
+    after: usize,
     has_escapes: bool,
 }
 
-impl<'a, const INNER: bool> Walk<'a, INNER> {
+impl<'a, const INNER: bool> Text<'a, INNER> {
     #[inline(always)]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    fn byte(self, at: usize) -> Option<u8> {
+        self.0.get(at).copied()
     }
 
     #[inline(always)]
-    fn spaces(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+    fn spaces(self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte(at) {
+            at += 1;
         }
+        at
     }
 
     #[inline(always)]
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
+    fn expect(self, at: usize, byte: u8) -> Option<usize> {
+        (self.byte(at)? == byte).then_some(at + 1)
     }
 
     /// An object whose fields are wanted as `node` says.
     #[inline]
-    fn object(&mut self, node: &Node, record: &mut Record<'a>) -> Option<()> {
-        self.expect(b'{')?;
-        self.deeper()?;
-        self.spaces();
-        if self.peek()? == b'}' {
-            self.at += 1;
-            self.depth -= 1;
-            return Some(());
+    fn object(self, at: usize, depth: u32, node: &Node, record: &mut Record<'a>) -> Option<usize> {
+        if depth >= MAX_DEPTH {
+            return None;
+        }
+        let mut at = self.spaces(self.expect(at, b'{')?);
+        if self.byte(at)? == b'}' {
+            return Some(at + 1);
         }
         loop {
-            let key = self.string()?;
-            self.spaces();
-            self.expect(b':')?;
-            self.spaces();
-            match node.get(key.raw) {
-                Some(point) => self.value(point, record)?,
-                None => self.skip_value()?,
-            }
-            self.spaces();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b'}' => break,
+            let key = self.string(at)?;
+            at = self.spaces(self.expect(self.spaces(key.after), b':')?);
+            at = match node.get_in(self.0, key.start, key.end) {
+                None => self.skip_value(at, depth + 1)?,
+                Some(point) => self.value(at, depth + 1, point, record)?,
+            };
+            at = self.spaces(at);
+            match self.byte(at)? {
+                b',' => at = self.spaces(at + 1),
+                b'}' => return Some(at + 1),
                 _ => return None,
             }
-            self.spaces();
         }
-        self.at += 1;
-        self.depth -= 1;
-        Some(())
-    }
-
-    fn deeper(&mut self) -> Option<()> {
-        self.depth += 1;
-        (self.depth <= MAX_DEPTH).then_some(())
     }
 
     /// A value of which something is wanted.
     #[inline]
-    fn value(&mut self, point: &Point, record: &mut Record<'a>) -> Option<()> {
-        let value = match self.peek()? {
+    fn value(self, at: usize, depth: u32, point: &Point, record: &mut Record<'a>) -> Option<usize> {
+        let (value, after) = match self.byte(at)? {
+            b'"' | b'\\' => {
+                let text = self.string(at)?;
+                let raw = self.0.get(text.start..text.end)?;
+                if let Some(node) = &point.json {
+                    read_whole(Text::<true>(raw), node, record);
+                }
+                let levels = if INNER { 2 } else { 1 };
+                let value = if text.has_escapes { Value::Escaped(raw, levels) } else { Value::Text(raw) };
+                (value, text.after)
+            }
             b'{' => {
                 return match &point.object {
-                    Some(node) => self.object(node, record),
-                    None => self.skip_value(),
+                    Some(node) => self.object(at, depth, node, record),
+                    None => self.skip_value(at, depth),
                 };
             }
-            b'[' => return self.array(point, record),
-            b'"' | b'\\' => {
-                let text = self.string()?;
-                if let Some(node) = &point.json {
-                    read_inner(text, node, record);
-                }
-                match text.has_escapes {
-                    false => Value::Text(text.raw),
-                    true => Value::Escaped(text.raw, if INNER { 2 } else { 1 }),
-                }
+            b'[' => return self.array(at, depth, point, record),
+            _ => {
+                let after = self.token(at)?;
+                let value = match self.0.get(at..after)? {
+                    number @ [b'-' | b'0'..=b'9', ..] => Value::Number(number),
+                    b"true" => Value::Bool(true),
+                    b"false" => Value::Bool(false),
+                    b"null" => Value::None,
+                    _ => return None,
+                };
+                (value, after)
             }
-            _ => match self.token()? {
-                b"true" => Value::Bool(true),
-                b"false" => Value::Bool(false),
-                b"null" => Value::None,
-                number @ [b'-' | b'0'..=b'9', ..] => Value::Number(number),
-                _ => return None,
-            },
         };
         point.set(record, value);
-        Some(())
+        Some(after)
     }
 
     /// An array of which the last element or the length is wanted.
-    fn array(&mut self, point: &Point, record: &mut Record<'a>) -> Option<()> {
+    fn array(self, at: usize, depth: u32, point: &Point, record: &mut Record<'a>) -> Option<usize> {
         if point.last.is_none() && point.length.is_empty() {
-            return self.skip_value();
+            return self.skip_value(at, depth);
         }
-        self.expect(b'[')?;
-        self.deeper()?;
-        self.spaces();
+        if depth >= MAX_DEPTH {
+            return None;
+        }
+        let mut at = self.spaces(self.expect(at, b'[')?);
         let (mut length, mut last_at) = (0, None);
-        if self.peek()? == b']' {
-            self.at += 1;
+        if self.byte(at)? == b']' {
+            at += 1;
         } else {
             loop {
-                (length, last_at) = (length + 1, Some(self.at));
-                self.skip_value()?;
-                self.spaces();
-                let next = self.peek()?;
-                self.at += 1;
-                match next {
-                    b',' => self.spaces(),
+                (length, last_at) = (length + 1, Some(at));
+                at = self.spaces(self.skip_value(at, depth + 1)?);
+                match self.byte(at)? {
+                    b',' => at = self.spaces(at + 1),
                     b']' => break,
                     _ => return None,
                 }
             }
+            at += 1;
         }
-        let end = self.at;
         point.length.iter().for_each(|slot| record.set(*slot, Value::Int(length)));
-        if let (Some(last), Some(at)) = (&point.last, last_at) {
-            self.at = at;
-            self.value(last, record)?;
-            self.at = end;
+        if let (Some(last), Some(last_at)) = (&point.last, last_at) {
+            self.value(last_at, depth + 1, last, record)?;
         }
-        self.depth -= 1;
-        Some(())
+        Some(at)
     }
 
-    /// A string; the position is after its closing quote.
     #[inline(always)]
-    fn string(&mut self) -> Option<Written<'a>> {
+    fn string(self, at: usize) -> Option<Written> {
         if INNER {
-            return self.inner_string();
+            return self.inner_string(at);
         }
-        self.expect(b'"')?;
-        let start = self.at;
-        let end = next_special(self.bytes, start)?;
-        if self.bytes[end] == b'"' {
-            self.at = end + 1;
-            return Some(Written { raw: self.bytes.get(start..end)?, has_escapes: false });
+        let start = self.expect(at, b'"')?;
+        let end = next_special(self.0, start)?;
+        if self.byte(end)? == b'"' {
+            return Some(Written { start, end, after: end + 1, has_escapes: false });
         }
         self.string_with_escapes(start, end)
     }
 
-    fn string_with_escapes(&mut self, start: usize, mut at: usize) -> Option<Written<'a>> {
+    #[inline(never)]
+    fn string_with_escapes(self, start: usize, mut at: usize) -> Option<Written> {
         // Past the backslash and what it escapes; the digits of \u are no specials.
-        while self.bytes[at] == b'\\' {
-            at = next_special(self.bytes, at + 2)?;
+        while self.byte(at)? == b'\\' {
+            at = next_special(self.0, at + 2)?;
         }
-        self.at = at + 1;
-        Some(Written { raw: self.bytes.get(start..at)?, has_escapes: true })
+        Some(Written { start, end: at, after: at + 1, has_escapes: true })
     }
 
-    fn inner_string(&mut self) -> Option<Written<'a>> {
-        self.expect(b'\\')?;
-        self.expect(b'"')?;
-        let start = self.at;
+    fn inner_string(self, at: usize) -> Option<Written> {
+        let start = self.expect(self.expect(at, b'\\')?, b'"')?;
         let (mut at, mut has_escapes) = (start, false);
         loop {
             // A bare quote would have ended the outer string.
-            at = next_special(self.bytes, at)?;
-            match self.bytes.get(at + 1)? {
-                b'"' => break,
+            at = next_special(self.0, at)?;
+            match self.byte(at + 1)? {
+                b'"' => return Some(Written { start, end: at, after: at + 2, has_escapes }),
                 b'\\' => {
                     // What the backslash of the inner string escapes is itself written with or without one.
-                    at += if self.bytes.get(at + 2)? == &b'\\' { 4 } else { 3 };
+                    at += if self.byte(at + 2)? == b'\\' { 4 } else { 3 };
                 }
                 // Would hide a quote or a backslash; nobody writes them so.
-                b'u' if matches!(self.bytes.get(at + 2..at + 6)?, b"0022" | b"005c" | b"005C") => {
-                    return None;
-                }
+                b'u' if matches!(self.0.get(at + 2..at + 6)?, b"0022" | b"005c" | b"005C") => return None,
                 _ => at += 2,
             }
             has_escapes = true;
         }
-        self.at = at + 2;
-        Some(Written { raw: self.bytes.get(start..at)?, has_escapes })
     }
 
     /// A number or `true`, `false`, `null`.
     #[inline(always)]
-    fn token(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        while let Some(b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'+' | b'E') = self.peek() {
-            self.at += 1;
+    fn token(self, start: usize) -> Option<usize> {
+        let mut at = start;
+        while let Some(b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'+' | b'E') = self.byte(at) {
+            at += 1;
         }
-        self.bytes.get(start..self.at).filter(|token| !token.is_empty())
+        (at > start).then_some(at)
     }
 
     /// Passes over a value: strings, brackets and separators only.
     #[inline(always)]
-    fn skip_value(&mut self) -> Option<()> {
-        match self.peek()? {
-            b'{' | b'[' => self.skip_nested(),
-            b'"' | b'\\' => self.string().map(|_| ()),
-            _ => self.token().map(|_| ()),
+    fn skip_value(self, at: usize, depth: u32) -> Option<usize> {
+        match self.byte(at)? {
+            b'"' | b'\\' => self.string(at).map(|text| text.after),
+            b'{' | b'[' => self.skip_nested(at, depth),
+            _ => self.token(at),
         }
     }
 
-    fn skip_nested(&mut self) -> Option<()> {
+    #[inline(never)]
+    fn skip_nested(self, mut at: usize, depth: u32) -> Option<usize> {
         // One bit an open bracket: 1 for an object.
-        let (mut kinds, mut depth) = (0_u64, 0_u32);
+        let (mut kinds, mut open) = (0_u64, 0_u32);
         loop {
-            match self.peek()? {
-                open @ (b'{' | b'[') => {
-                    depth += 1;
-                    if self.depth + depth > MAX_DEPTH {
+            match self.byte(at)? {
+                b'"' | b'\\' => at = self.string(at)?.after,
+                bracket @ (b'{' | b'[') => {
+                    open += 1;
+                    if depth + open > MAX_DEPTH {
                         return None;
                     }
-                    kinds = kinds << 1 | u64::from(open == b'{');
-                    self.at += 1;
+                    kinds = kinds << 1 | u64::from(bracket == b'{');
+                    at += 1;
                 }
-                close @ (b'}' | b']') => {
-                    if (kinds & 1 == 1) != (close == b'}') {
+                bracket @ (b'}' | b']') => {
+                    if (kinds & 1 == 1) != (bracket == b'}') {
                         return None;
                     }
                     kinds >>= 1;
-                    depth -= 1;
-                    self.at += 1;
-                    if depth == 0 {
-                        return Some(());
+                    open -= 1;
+                    at += 1;
+                    if open == 0 {
+                        return Some(at);
                     }
                 }
-                b'"' | b'\\' => {
-                    self.string()?;
-                }
-                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                _ => {
-                    self.token()?;
-                }
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+                _ => at = self.token(at)?,
             }
         }
-    }
-}
-
-/// The document in a string. One that cannot be read tells nothing, the line still counts.
-fn read_inner<'a>(text: Written<'a>, node: &Node, record: &mut Record<'a>) {
-    let mut inner = Walk::<true> { bytes: text.raw, at: 0, depth: 0 };
-    inner.spaces();
-    let mut read = record.clone();
-    if inner.object(node, &mut read).is_some() {
-        *record = read;
     }
 }
