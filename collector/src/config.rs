@@ -3,6 +3,10 @@
 //! In: the file's text and the environment (`WEIGHBRIDGE_*`, which overrides). Out: a `Config` whose every value is within its
 //! range, or an error that names the field and the fix.
 
+mod access_log;
+
+pub use access_log::{AccessLogSource, StartAt};
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +19,6 @@ use weighbridge_proto::v1::{Environment, Vantage};
 use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
-use crate::profile::access_log::LogProfile;
 use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
 
@@ -142,77 +145,6 @@ pub struct WebhookSource {
     /// Address of the HTTP receiver.
     #[serde(default = "default_webhook_listen")]
     pub listen: SocketAddr,
-}
-
-/// A gateway's access log. Exactly one of `file`, `stdin`, `http_listen`, the two of OTLP, and `als_listen`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessLogSource {
-    /// Whose log it is.
-    pub profile: LogProfile,
-    /// A file of JSON lines that is followed over rotation and truncation.
-    #[serde(default)]
-    pub file: Option<PathBuf>,
-    /// Where a file begins that the collector never saw: at its end, or at its beginning.
-    #[serde(default)]
-    pub start_at: StartAt,
-    /// JSON lines on standard input; its end is the collector's.
-    #[serde(default)]
-    pub stdin: bool,
-    /// Address of the HTTP receiver, `POST /access-log`.
-    #[serde(default)]
-    pub http_listen: Option<SocketAddr>,
-    /// Address of the OTLP/gRPC receiver, for logs.
-    #[serde(default)]
-    pub otlp_grpc_listen: Option<SocketAddr>,
-    /// Address of the OTLP/HTTP receiver, for logs.
-    #[serde(default)]
-    pub otlp_http_listen: Option<SocketAddr>,
-    /// Address of the receiver of Envoy's gRPC access log.
-    #[serde(default)]
-    pub als_listen: Option<SocketAddr>,
-}
-
-/// Where a file begins that the collector never saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StartAt {
-    /// After what is there: old lines are not this window's traffic.
-    #[default]
-    End,
-    /// With the first line.
-    Beginning,
-}
-
-impl AccessLogSource {
-    fn signal(&self) -> Signal {
-        if self.als_listen.is_some() {
-            Signal::Als
-        } else if self.otlp_grpc_listen.is_some() || self.otlp_http_listen.is_some() {
-            Signal::Logs
-        } else {
-            Signal::AccessLog
-        }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let has_otlp = self.otlp_grpc_listen.is_some() || self.otlp_http_listen.is_some();
-        let given = [
-            self.file.is_some(),
-            self.stdin,
-            self.http_listen.is_some(),
-            has_otlp,
-            self.als_listen.is_some(),
-        ];
-        match given.into_iter().filter(|given| *given).count() {
-            1 => Ok(()),
-            _ => Err(ConfigError::Value {
-                field: "source.access_log",
-                fix: "give exactly one of file, stdin: true, http_listen, otlp_grpc_listen or otlp_http_listen, als_listen"
-                    .to_owned(),
-            }),
-        }
-    }
 }
 
 /// Bounds of what is received.
@@ -494,35 +426,6 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
         assert_eq!(sample.admin.listen, minimal.admin.listen);
         assert_eq!(sample.uplink.drain_timeout_s, minimal.uplink.drain_timeout_s);
         assert_eq!(format!("{:?}", sample.source), format!("{:?}", minimal.source));
-    }
-
-    #[test]
-    fn an_access_log_has_one_input() {
-        let with = |fields: &str| {
-            parse(&MINIMAL.replace(
-                "{otlp: {profile: litellm, signal: traces}}",
-                &format!("{{access_log: {{{fields}}}}}"),
-            ))
-        };
-        let config = with("profile: kong, file: /var/log/kong.log").unwrap();
-        assert_eq!(
-            (config.signal(), config.dialect().to_string().as_str()),
-            (Signal::AccessLog, "access-log profile kong")
-        );
-        let Source::AccessLog(log) = &config.source else { panic!("access log") };
-        assert_eq!(log.start_at, StartAt::End);
-        with("profile: envoy, stdin: true").unwrap();
-        with("profile: envoy, http_listen: '127.0.0.1:4319'").unwrap();
-        let faults = [
-            ("profile: kong", "source.access_log: give exactly one of file"),
-            ("profile: kong, stdin: true, file: x", "source.access_log: give exactly one of file"),
-            ("profile: king, stdin: true", "access_log.profile: king: write one of envoy-ai-gateway"),
-            ("profile: kong, files: x", "files"),
-        ];
-        for (fields, expected) in faults {
-            let error = with(fields).unwrap_err().to_string();
-            assert!(error.contains(expected), "{fields}: {error}");
-        }
     }
 
     #[test]

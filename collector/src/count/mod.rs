@@ -1,8 +1,8 @@
 //! The counter: observations and metric points in, cells out. Pure: no clock, no I/O, no async.
 //!
 //! In: staged observations and points of one payload, with the caller's time. Out: the cells of the open window.
-//! Guarantees: every observation that is not a duplicate adds exactly one request (at the end of its call) and at most one
-//! attempt; counts stay below 2^53; memory is bounded: cells by `MAX_CELLS`, calls on hold, remembered fingerprints and
+//! Guarantees: every observation that is not a duplicate adds exactly one request (at the end of its call) and the
+//! attempts it tells; counts stay below 2^53; memory is bounded: cells by `MAX_CELLS`, calls on hold, remembered fingerprints and
 //! series by the constants of their modules. What does not fit is counted under `unlisted`, never forgotten.
 
 mod calls;
