@@ -45,9 +45,10 @@ bench: build ## Runs the benches and the load tools
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
 
 FUZZ_SECONDS ?= 600
-fuzz: ## Fuzzes the matcher for FUZZ_SECONDS (600)
+fuzz: ## Fuzzes the matcher and the access-log sources for FUZZ_SECONDS (600) each
 	scripts/install-cargo-fuzz.sh
 	cd catalog/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . classify -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
+	cd collector/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . access_log -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
 
 clean-tools: ## Removes .tools
 	rm -rf .tools

@@ -41,6 +41,8 @@ reasons! {
         HealthCheck = "health_check",
         /// A mirrored request whose answer nobody waits for.
         Mirrored = "mirrored",
+        /// A log entry that was written while its request was running.
+        Intermediate = "intermediate",
         /// Already counted: a resent batch, or a second record of one call.
         Duplicate = "duplicate",
         /// A metric that the profile does not read.
@@ -81,6 +83,8 @@ reasons! {
         UnknownEnum = "unknown_enum",
         /// A body over the size limit, before or after decompression.
         TooLarge = "too_large",
+        /// A line or record of a log over the size limit of one.
+        LineTooLong = "line_too_long",
         /// A content type that this endpoint does not take.
         ContentType = "content_type",
         /// A content encoding that is unknown or does not decompress.
@@ -98,6 +102,7 @@ impl fmt::Display for Refusal {
             Refusal::ClockSkew => "a time is too far from the collector's clock; check the sender's clock",
             Refusal::UnknownEnum => "an enumeration holds a number that OTLP does not define",
             Refusal::TooLarge => "the body is larger than receiver.max_body_bytes; send smaller batches",
+            Refusal::LineTooLong => "a line of the log is longer than 1 MiB; log no bodies",
             Refusal::ContentType => "send application/x-protobuf or application/json",
             Refusal::Encoding => "the body does not decompress; send gzip, zstd or identity",
         })

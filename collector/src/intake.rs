@@ -13,10 +13,12 @@ use crate::classifier::Classifier;
 use crate::count::{Counter, MetTarget, PageRow, StagedPoint};
 use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
+use crate::profile::access_log::Rules;
 use crate::profile::prometheus::{PagePlan, Target};
-use crate::profile::{Discard, Mapper, Profile};
+use crate::profile::{Dialect, Discard, Mapper, Profile};
+use crate::source::access_log::{self, LogPosition, Record};
 use crate::source::otlp::SeriesHasher;
-use crate::source::{otlp, webhook};
+use crate::source::{als, otlp, webhook};
 
 /// Accepted span of times around the collector's clock, milliseconds: a day back (exporters queue while we are away),
 /// ten minutes ahead.
@@ -35,6 +37,12 @@ pub enum Signal {
     Webhook,
     /// `/metrics` pages; they come by `take_page`.
     Prometheus,
+    /// Lines of an access log.
+    AccessLog,
+    /// An access log as OTLP logs.
+    Logs,
+    /// Envoy's gRPC access log.
+    Als,
 }
 
 /// How a payload is encoded.
@@ -44,6 +52,8 @@ pub enum Encoding {
     Protobuf,
     /// JSON.
     Json,
+    /// Lines of a file, each a JSON object or not: never one document.
+    JsonLines,
 }
 
 /// The caller's clock.
@@ -84,11 +94,11 @@ pub struct Accepted {
     pub first_refusal: Option<Refusal>,
 }
 
-/// Whose telemetry is read, and by which rules.
+/// Whose telemetry or log is read, and by which rules.
 #[derive(Debug)]
-enum Dialect {
-    /// Events and points that are pushed here.
-    Pushed(Profile),
+enum Input {
+    /// Events, points and log lines that are pushed here or read from a file.
+    Pushed(Dialect),
     /// Pages that are scraped.
     Pages(Box<PagePlan>),
 }
@@ -96,12 +106,13 @@ enum Dialect {
 /// Reads and counts the payloads of one gateway.
 #[derive(Debug)]
 pub struct Intake {
-    dialect: Dialect,
+    input: Input,
     mapper: Mapper,
     counter: Counter,
     staged: Vec<Observation>,
     staged_points: Vec<StagedPoint>,
     rows: Vec<PageRow>,
+    read_to: Option<LogPosition>,
 }
 
 /// Hashed to see whether two versions hash alike.
@@ -111,23 +122,29 @@ const HASH_MARK: &[u8] = b"weighbridge series";
 const STAGED_KEPT: usize = 1_024;
 
 impl Intake {
-    /// An intake for `profile`. `started_unix_nano` as for `Counter::new`.
-    pub fn new(profile: Profile, classifier: Classifier, started_unix_nano: u64) -> Intake {
+    /// An intake for the telemetry of a `Profile` or the lines of a `LogProfile`. `started_unix_nano` as for `Counter::new`.
+    pub fn new(dialect: impl Into<Dialect>, classifier: Classifier, started_unix_nano: u64) -> Intake {
         // Random per process: what is pushed is not remembered beyond it.
         let key = foldhash::fast::RandomState::default().hash_one(started_unix_nano);
-        Intake::of(Dialect::Pushed(profile), classifier, key, started_unix_nano)
+        Intake::of(Input::Pushed(dialect.into()), classifier, key, started_unix_nano)
     }
 
     /// An intake for the pages of a gateway. `key` is that of the hashes: the one of the last start, so that series are known
     /// again. `started_unix_nano` as for `Counter::new`.
     pub fn of_pages(plan: PagePlan, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
-        Intake::of(Dialect::Pages(Box::new(plan)), classifier, key, started_unix_nano)
+        Intake::of(Input::Pages(Box::new(plan)), classifier, key, started_unix_nano)
     }
 
-    fn of(dialect: Dialect, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
-        let mapper = Mapper { classifier, hasher: SeriesHasher::with_seed(key) };
-        let counter = Counter::new(started_unix_nano);
-        Intake { dialect, mapper, counter, staged: Vec::new(), staged_points: Vec::new(), rows: Vec::new() }
+    fn of(input: Input, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
+        Intake {
+            input,
+            mapper: Mapper { classifier, hasher: SeriesHasher::with_seed(key) },
+            counter: Counter::new(started_unix_nano),
+            staged: Vec::new(),
+            staged_points: Vec::new(),
+            rows: Vec::new(),
+            read_to: None,
+        }
     }
 
     /// The counts.
@@ -143,6 +160,21 @@ impl Intake {
     /// Classifies from now on for `day`.
     pub fn set_day(&mut self, day: Day) {
         self.mapper.classifier.set_day(day);
+    }
+
+    /// Whether it counts access logs, in whatever form they come.
+    pub fn counts_logs(&self) -> bool {
+        matches!(self.input, Input::Pushed(Dialect::AccessLog(_)))
+    }
+
+    /// How far the log file was read that is counted.
+    pub fn read_to(&self) -> Option<LogPosition> {
+        self.read_to
+    }
+
+    /// Notes how far the log file was read, with what was counted of it.
+    pub fn set_read_to(&mut self, position: LogPosition) {
+        self.read_to = Some(position);
     }
 
     /// Notes a payload of a signal that this collector does not count.
@@ -170,11 +202,25 @@ impl Intake {
         let mut accepted = Accepted::default();
         self.staged.clear();
         self.staged_points.clear();
-        let read = match (signal, encoding) {
-            (Signal::Traces, _) => self.stage_traces(encoding, payload, now, &mut tally, &mut accepted),
-            (Signal::Metrics, _) => self.stage_metrics(encoding, payload, now, &mut tally, &mut accepted),
-            (Signal::Webhook, Encoding::Json) => self.stage_records(payload, now, &mut tally, &mut accepted),
-            (Signal::Webhook, Encoding::Protobuf) | (Signal::Prometheus, _) => Err(Refusal::ContentType),
+        let dialect = match &self.input {
+            Input::Pushed(dialect) => Some(*dialect),
+            // They come by `take_page`.
+            Input::Pages(_) => None,
+        };
+        let read = match (dialect, signal) {
+            (Some(Dialect::Telemetry(profile)), Signal::Traces) => {
+                self.stage_traces(profile, encoding, payload, now, &mut tally, &mut accepted)
+            }
+            (Some(Dialect::Telemetry(profile)), Signal::Metrics) => {
+                self.stage_metrics(profile, encoding, payload, now, &mut tally, &mut accepted)
+            }
+            (Some(Dialect::Telemetry(profile)), Signal::Webhook) if encoding != Encoding::Protobuf => {
+                self.stage_records(profile, payload, now, &mut tally, &mut accepted)
+            }
+            (Some(Dialect::AccessLog(profile)), _) => {
+                self.stage_log(signal, encoding, payload, (profile.rules(), now), &mut tally, &mut accepted)
+            }
+            _ => Err(Refusal::ContentType),
         };
         if let Err(refusal) = read {
             self.counter.tally_mut().refuse(refusal);
@@ -207,8 +253,8 @@ impl Intake {
         met: impl FnOnce(&MetTarget, u64),
     ) -> Result<bool, Refusal> {
         let mark = self.mapper.hash_bytes(HASH_MARK);
-        let Intake { dialect, mapper, counter, rows, .. } = self;
-        let Dialect::Pages(plan) = dialect else {
+        let Intake { input, mapper, counter, rows, .. } = self;
+        let Input::Pages(plan) = input else {
             counter.tally_mut().skip(Skip::OtherSignal);
             return Ok(true);
         };
@@ -227,7 +273,7 @@ impl Intake {
     pub fn series_state(&self) -> Option<Vec<u8>> {
         // A mark of the hash function: with another one no series would be known again, and all would count anew.
         let mark = self.mapper.hash_bytes(HASH_MARK);
-        matches!(self.dialect, Dialect::Pages(_)).then(|| self.counter.series_state(mark))
+        matches!(self.input, Input::Pages(_)).then(|| self.counter.series_state(mark))
     }
 
     /// Takes over what `series_state` gave before a restart. False: it is of another version, and nothing was taken; the
@@ -238,23 +284,22 @@ impl Intake {
 
     /// What reports call the product.
     pub fn gateway_product(&self) -> GatewayProduct {
-        match &self.dialect {
-            Dialect::Pushed(profile) => profile.gateway_product(),
-            Dialect::Pages(plan) => plan.gateway_product(),
+        match &self.input {
+            Input::Pushed(dialect) => dialect.gateway_product(),
+            Input::Pages(plan) => plan.gateway_product(),
         }
     }
 
     fn stage_traces(
         &mut self,
+        profile: Profile,
         encoding: Encoding,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { dialect: Dialect::Pushed(profile), mapper, staged, .. } = self else {
-            return Err(Refusal::ContentType);
-        };
+        let Intake { mapper, staged, .. } = self;
         let each = |span: &otlp::Span<'_>| {
             let observation = profile
                 .span(span, mapper)
@@ -263,21 +308,20 @@ impl Intake {
         };
         match encoding {
             Encoding::Protobuf => otlp::read_spans(payload, each),
-            Encoding::Json => otlp::json::read_spans(payload, each),
+            Encoding::Json | Encoding::JsonLines => otlp::json::read_spans(payload, each),
         }
     }
 
     fn stage_metrics(
         &mut self,
+        profile: Profile,
         encoding: Encoding,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { dialect: Dialect::Pushed(profile), mapper, staged_points, .. } = self else {
-            return Err(Refusal::ContentType);
-        };
+        let Intake { mapper, staged_points, .. } = self;
         // The same key for every payload of this process, so that a series keeps its hash.
         let hasher = mapper.hasher.clone();
         let wanted = |metric: &str| profile.wants_metric(metric);
@@ -289,20 +333,19 @@ impl Intake {
         };
         match encoding {
             Encoding::Protobuf => otlp::read_metrics(payload, &hasher, wanted, each),
-            Encoding::Json => otlp::json::read_metrics(payload, &hasher, wanted, each),
+            Encoding::Json | Encoding::JsonLines => otlp::json::read_metrics(payload, &hasher, wanted, each),
         }
     }
 
     fn stage_records(
         &mut self,
+        profile: Profile,
         payload: &[u8],
         now: Now,
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { dialect: Dialect::Pushed(profile), mapper, staged, .. } = self else {
-            return Err(Refusal::ContentType);
-        };
+        let Intake { mapper, staged, .. } = self;
         webhook::read_records(payload, |record| {
             let observation = record.map_err(Discard::Refuse).and_then(|record| {
                 let observation = profile.record(&record, mapper)?;
@@ -312,6 +355,54 @@ impl Intake {
             });
             stage(observation, staged, tally, accepted);
         })
+    }
+
+    fn stage_log(
+        &mut self,
+        signal: Signal,
+        encoding: Encoding,
+        payload: &[u8],
+        (rules, now): (&Rules, Now),
+        tally: &mut Tally,
+        accepted: &mut Accepted,
+    ) -> Result<(), Refusal> {
+        let Intake { mapper, staged, .. } = self;
+        let mut map = |read: Result<&Record<'_>, Discard>| {
+            let observation = read.and_then(|record| {
+                let (observation, unix_nano) = rules.observation(record, mapper)?;
+                now.check(unix_nano)?;
+                Ok(observation)
+            });
+            stage(observation, staged, tally, accepted);
+        };
+        match (signal, encoding) {
+            (Signal::AccessLog, Encoding::Json | Encoding::JsonLines) => {
+                let mut record = Record::default();
+                let each = |line: Result<_, Refusal>| {
+                    record.clear();
+                    let read = line.and_then(|line| access_log::scan(line, rules.fields(), &mut record));
+                    map(read.map(|()| &record).map_err(Discard::Refuse));
+                };
+                if encoding == Encoding::Json {
+                    return access_log::each_record(payload, each);
+                }
+                access_log::each_line(payload, each);
+                Ok(())
+            }
+            (Signal::Logs, Encoding::Protobuf) => {
+                otlp::read_logs(payload, rules.fields(), |record| map(record.map_err(Discard::Refuse)))
+            }
+            (Signal::Logs, _) => {
+                otlp::json::read_logs(payload, rules.fields(), |record| map(record.map_err(Discard::Refuse)))
+            }
+            (Signal::Als, Encoding::Protobuf) => als::read_entries(payload, rules.als_fields(), |entry| {
+                map(entry.map_err(|reason| match reason {
+                    als::NotEntry::Skip(skip) => Discard::Skip(skip),
+                    als::NotEntry::Refuse(refusal) => Discard::Refuse(refusal),
+                }));
+            }),
+            _ => Err(Refusal::ContentType),
+        }
     }
 }
 

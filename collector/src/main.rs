@@ -59,7 +59,7 @@ enum Command {
         /// What the files hold.
         #[arg(long)]
         source: CaptureSource,
-        /// Whose telemetry it is.
+        /// Whose telemetry or access log it is.
         #[arg(long, default_value = "litellm")]
         profile: String,
         /// The contributor's own names for models.
@@ -117,10 +117,11 @@ fn act(command: Command) -> anyhow::Result<()> {
         Command::Run { config } => run_until_signal(Config::load(&config)?),
         Command::Validate { config } => {
             let config = Config::load(&config)?;
+            let read = config.dialect().map(|dialect| dialect.to_string());
             println!(
-                "valid: counts {:?} of profile {} in windows of {} s, environment {}, vantage {}, sends to {}",
+                "valid: counts {:?} of {} in windows of {} s, environment {}, vantage {}, sends to {}",
                 config.signal(),
-                config.profile(),
+                read.unwrap_or_else(|| format!("profile {}", config.profile())),
                 config.window_s,
                 config.environment,
                 config.vantage,

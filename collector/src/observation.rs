@@ -15,10 +15,10 @@ pub struct Observation {
     pub input_tokens: u64,
     /// Output tokens.
     pub output_tokens: u64,
-    /// A model was asked. False for requests that the gateway refused by itself.
-    pub reached_model: bool,
-    /// Keyed hash that a second copy of this record shares.
-    pub fingerprint: u64,
+    /// Attempts at a model. 0 for requests that the gateway refused by itself; more than 1 only where the source tells them.
+    pub attempts: u64,
+    /// Keyed hash that a second copy of this record shares; `None` where records have no identity.
+    pub fingerprint: Option<u64>,
     /// How it belongs to other records.
     pub call: Call,
 }

@@ -5,8 +5,8 @@
 //! start.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,20 +16,22 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use weighbridge_catalog::{Catalogue, Day};
-use weighbridge_proto::v1::GatewayProduct;
 
 use crate::admin::{self, Observed, SealStats};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
+use crate::deliver::position::LogPositions;
 use crate::deliver::series_file::SeriesFile;
 use crate::deliver::spool::{Spool, SpoolError};
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
 use crate::intake::Intake;
 use crate::profile::prometheus::PagePlan;
 use crate::profile::rules::{self, ProfileError};
+use crate::receiver::tail::{self, Tail};
 use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
 use crate::scrape::{self, ScrapeError, ScrapeStats};
+use crate::source::access_log::LogPosition;
 use crate::window::{Edge, Header, Sealed, boot_epoch};
 
 /// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
@@ -100,6 +102,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);
     let series_file = SeriesFile::new(&config.data_folder);
+    let positions = LogPositions::open(&config.data_folder, &spool)?;
     let edge = edge(&config, &spool, &series_file, catalogue, clock.now_ms())?;
     let gate = Gate::new(edge, clock, config.signal(), config.receiver.max_body_bytes);
     let outbox = Outbox::new(spool);
@@ -119,8 +122,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    let scraping = Scraping { series_file: series_file.clone(), stats: scraped };
-    start_receivers(&mut receivers, &config, &gate, &scraping, &shutdown).await?;
+    let resumed =
+        Resumed { read_to: positions.committed(), series_file: series_file.clone(), stats: scraped };
+    start_receivers(&mut receivers, &config, &gate, &resumed, &shutdown).await?;
     let stop_uplink = CancellationToken::new();
     let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
     let sealer = Sealer {
@@ -128,6 +132,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         outbox: outbox.clone(),
         ledger: Ledger::new(&config.data_folder, catalogue),
         series_file,
+        positions: Arc::new(Mutex::new(positions)),
         stats: seal,
     };
     sealer.stats.ready.store(true, Ordering::Relaxed);
@@ -166,21 +171,13 @@ fn edge(
     catalogue: &'static Catalogue,
     now_ms: u64,
 ) -> Result<Edge, RunError> {
-    let random = getrandom::u32().map_err(|error| RunError::Random(error.to_string()))?;
-    let header = Header {
-        collector: spool.collector(),
-        boot_epoch: boot_epoch(now_ms, random),
-        window_s: config.window_s,
-        environment: config.environment()?,
-        vantage: config.vantage()?,
-        gateway_product: GatewayProduct::from_name(config.profile()).unwrap_or(GatewayProduct::Other),
-    };
     let day = Day::from_unix_seconds(now_ms / 1_000);
     let classifier = Classifier::new(catalogue, config.aliases(catalogue)?, day);
     let started_nano = now_ms.saturating_mul(1_000_000);
     let intake = match &config.source {
         Source::Otlp(otlp) => Intake::new(otlp.profile, classifier, started_nano),
         Source::Webhook(webhook) => Intake::new(webhook.profile, classifier, started_nano),
+        Source::AccessLog(log) => Intake::new(log.profile, classifier, started_nano),
         Source::Prometheus(prometheus) => {
             let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
             let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano);
@@ -194,11 +191,21 @@ fn edge(
             intake
         }
     };
+    let random = getrandom::u32().map_err(|error| RunError::Random(error.to_string()))?;
+    let header = Header {
+        collector: spool.collector(),
+        boot_epoch: boot_epoch(now_ms, random),
+        window_s: config.window_s,
+        environment: config.environment()?,
+        vantage: config.vantage()?,
+        gateway_product: intake.gateway_product(),
+    };
     Ok(Edge::new(intake, header, now_ms))
 }
 
-/// What the scraper keeps and tells.
-struct Scraping {
+/// Where the sources go on that are read from here: files and pages.
+struct Resumed {
+    read_to: Option<LogPosition>,
     series_file: SeriesFile,
     stats: Arc<ScrapeStats>,
 }
@@ -207,7 +214,7 @@ async fn start_receivers(
     tasks: &mut JoinSet<()>,
     config: &Config,
     gate: &Gate,
-    scraping: &Scraping,
+    resumed: &Resumed,
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     match &config.source {
@@ -224,7 +231,32 @@ async fn start_receivers(
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
         Source::Prometheus(prometheus) => {
-            scrape::start(tasks, prometheus, gate, &scraping.series_file, &scraping.stats, shutdown)?;
+            scrape::start(tasks, prometheus, gate, &resumed.series_file, &resumed.stats, shutdown)?;
+        }
+        Source::AccessLog(log) => {
+            if let Some(path) = &log.file {
+                let tail = Tail::new(path.clone(), log.start_at, resumed.read_to);
+                tasks.spawn(tail::run(tail, gate.clone(), shutdown.clone()));
+            }
+            if let Some(address) = log.otlp_grpc_listen {
+                serve_grpc(tasks, listen(address).await?, gate, shutdown.clone());
+            }
+            if let Some(address) = log.otlp_http_listen {
+                serve_http(tasks, listen(address).await?, http::otlp(gate.clone()), shutdown.clone());
+            }
+            if let Some(address) = log.als_listen {
+                serve_grpc(tasks, listen(address).await?, gate, shutdown.clone());
+            }
+            if log.stdin {
+                let (gate, shutdown) = (gate.clone(), shutdown.clone());
+                let read = move || tail::read_lines(std::io::stdin().lock(), &gate, || shutdown.cancel());
+                let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(read);
+                thread.map_err(|error| RunError::Receiver(error.to_string()))?;
+            }
+            if let Some(address) = log.http_listen {
+                let router = http::access_log(gate.clone());
+                serve_http(tasks, listen(address).await?, router, shutdown.clone());
+            }
         }
     }
     Ok(())
@@ -242,6 +274,7 @@ fn serve_grpc(tasks: &mut JoinSet<()>, listener: TcpListener, gate: &Gate, shutd
         .add_service(grpc::TraceExport(gate.clone()))
         .add_service(grpc::MetricsExport(gate.clone()))
         .add_service(grpc::LogsExport(gate.clone()))
+        .add_service(grpc::AccessLogStream(gate.clone()))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             shutdown.cancelled_owned(),
@@ -282,6 +315,7 @@ struct Sealer {
     outbox: Outbox,
     ledger: Ledger,
     series_file: SeriesFile,
+    positions: Arc<Mutex<LogPositions>>,
     stats: Arc<SealStats>,
 }
 
@@ -314,11 +348,13 @@ impl Sealer {
             return self.lose(requests, &error);
         }
         let (outbox, series_file) = (self.outbox.clone(), self.series_file.clone());
-        // Under one lock: no report is acknowledged before the state that belongs to it is in place.
+        let positions = Arc::clone(&self.positions);
+        // Under one lock: no report is acknowledged before the state and the position that belong to it are in place.
         let keep = move || {
+            let mut positions = positions.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.with(|spool| {
                 series_file.prepare(&sealed)?;
-                let dropped = spool.append(&sealed)?;
+                let dropped = positions.keep(spool, &sealed)?;
                 series_file.commit(&sealed)?;
                 Ok::<_, RunError>(dropped)
             })

@@ -12,6 +12,7 @@ use weighbridge_proto::report::{self, BootEpoch, CollectorId, Identity, Sequence
 use weighbridge_proto::v1::{Environment, GatewayProduct, Report, Vantage};
 
 use crate::intake::Intake;
+use crate::source::access_log::LogPosition;
 
 /// Default window, seconds: a minute keeps a stream's framing under a megabyte a day.
 pub const DEFAULT_WINDOW_S: u32 = 60;
@@ -42,6 +43,8 @@ pub struct Sealed {
     pub bytes: Bytes,
     /// What was known of scraped series when it was sealed: kept with the report, so that a restart goes on from it.
     pub series: Option<Vec<u8>>,
+    /// How far the log file was read when it was sealed, for sources that are files.
+    pub read_to: Option<LogPosition>,
 }
 
 /// A new boot epoch: Unix milliseconds << 20 | 20 random bits.
@@ -146,7 +149,7 @@ pub fn seal(header: &Header, window: &Window, cells: &[Cell], intake: &mut Intak
         dropped_requests: window.dropped_requests,
         crc32c: 0,
     };
-    Sealed { identity, bytes: report::seal(&report), series: None }
+    Sealed { identity, bytes: report::seal(&report), series: None, read_to: intake.read_to() }
 }
 
 /// Start of the window that holds `now_ms`, Unix seconds.

@@ -91,3 +91,26 @@ fn validate_says_what_is_wrong_and_ends_with_64() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("environment: write one of production, staging, development, unknown"), "{text}");
 }
+
+#[test]
+fn count_takes_access_logs_with_the_profiles_that_have_one() {
+    let fixture =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/access-log").join(name);
+    let output =
+        collector(&["count", "--source", "access-log", "--profile", "kong"], &[fixture("kong.jsonl")]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["summary"]["input_tokens"], 11_184);
+    assert_eq!(summary["summary"]["output_tokens"], 19);
+    for (source, profile, expected) in [
+        ("access-log", "litellm", "write one of envoy-ai-gateway"),
+        ("webhook", "kong", "write litellm or genai"),
+    ] {
+        let output =
+            collector(&["count", "--source", source, "--profile", profile], &[fixture("kong.jsonl")]);
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+}

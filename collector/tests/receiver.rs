@@ -18,7 +18,8 @@ use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Endpoint, Server};
 use weighbridge_collector::intake::Signal;
-use weighbridge_collector::profile::Profile;
+use weighbridge_collector::profile::access_log::LogProfile;
+use weighbridge_collector::profile::{Dialect, Profile};
 use weighbridge_collector::receiver::{Clock, Gate, grpc, http};
 use weighbridge_collector::window::{Edge, Header};
 use weighbridge_proto::cells::Counts;
@@ -37,6 +38,10 @@ impl Clock for AtNoon {
 }
 
 fn gate(signal: Signal) -> Gate {
+    gate_of(Profile::Litellm, signal)
+}
+
+fn gate_of(dialect: impl Into<Dialect>, signal: Signal) -> Gate {
     let header = Header {
         collector: CollectorId([1; 16]),
         boot_epoch: BootEpoch(1),
@@ -45,7 +50,7 @@ fn gate(signal: Signal) -> Gate {
         vantage: Vantage::Gateway,
         gateway_product: GatewayProduct::Litellm,
     };
-    let edge = Edge::new(common::intake(Profile::Litellm, NOON_MS), header, NOON_MS);
+    let edge = Edge::new(common::intake(dialect, NOON_MS), header, NOON_MS);
     Gate::new(edge, Arc::new(AtNoon), signal, LIMIT)
 }
 
@@ -235,4 +240,28 @@ async fn grpc_takes_plain_gzip_and_zstd_and_refuses_with_a_reason() {
     assert_eq!(export(address, vec![0; LIMIT + 1], None).await, Err(Code::OutOfRange));
     assert_eq!(totals(&gate), Counts::default());
     assert_eq!(refused(&gate), [("malformed", 1), ("too_large", 1)]);
+}
+
+#[tokio::test]
+async fn http_takes_access_logs_as_gateways_post_them() {
+    let line = include_str!("fixtures/access-log/kong.jsonl").trim_end();
+    let bodies = [
+        ("application/json; charset=utf-8", line.to_owned(), 1),
+        ("application/json", format!("[{line},{line}]"), 2),
+        ("application/x-ndjson", format!("{line}\n{line}\n{line}\n"), 3),
+    ];
+    for (kind, body, requests) in bodies {
+        let gate = gate_of(LogProfile::from_name("kong").unwrap(), Signal::AccessLog);
+        let url = format!("{}/access-log", serve_http(http::access_log(gate.clone())).await);
+        assert_eq!(post(&url, kind, Some("gzip"), gzip(body.as_bytes())).await.0, 200);
+        assert_eq!(totals(&gate), counts(requests, requests, requests * 11_184, requests * 19), "{kind}");
+    }
+    let gate = gate_of(LogProfile::from_name("kong").unwrap(), Signal::AccessLog);
+    let url = format!("{}/access-log", serve_http(http::access_log(gate.clone())).await);
+    assert_eq!(post(&url, "application/json", None, b"[{}".to_vec()).await.0, 400);
+    let (status, answer) = post(&url, "application/json", None, format!("{line}\n{{\n").into_bytes()).await;
+    assert_eq!(status, 200, "a bad record is refused alone");
+    assert!(String::from_utf8_lossy(&answer).contains("rejectedRecords"));
+    assert_eq!(refused(&gate), [("malformed", 2)]);
+    assert_eq!(totals(&gate).requests, 1);
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weighbridge_catalog::Day;
@@ -20,11 +21,10 @@ use crate::aliases::Aliases;
 use crate::classifier::Classifier;
 use crate::discard::Refusal;
 use crate::intake::{Encoding, Intake, Now, Signal};
-use clap::ValueEnum as _;
-
-use crate::profile::Profile;
+use crate::profile::access_log::LogProfile;
 use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::rules::{self, ProfileError};
+use crate::profile::{Dialect, Profile};
 use crate::report_view::CellView;
 
 /// What the files hold.
@@ -34,8 +34,12 @@ pub enum CaptureSource {
     OtlpTraces,
     /// OTLP metrics, protobuf (`.pb`) or JSON.
     OtlpMetrics,
-    /// OTLP logs: taken and not counted.
+    /// OTLP logs, protobuf (`.pb`) or JSON: counted with an access-log profile, else taken and not counted.
     OtlpLogs,
+    /// An access log: JSON lines, or a JSON array or object.
+    AccessLog,
+    /// Messages of Envoy's gRPC access log service, each as its protobuf bytes.
+    Als,
     /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
     Webhook,
     /// Prometheus pages of one target, in time order.
@@ -55,9 +59,26 @@ impl CaptureSource {
             let plan = PagePlan::new(&rules::named(profile)?)?;
             return Ok(Intake::of_pages(plan, classifier, 0, 0));
         }
-        let pushed =
-            Profile::from_str(profile, true).map_err(|_| CaptureError::Profile(profile.to_owned()))?;
-        Ok(Intake::new(pushed, classifier, 0))
+        Ok(Intake::new(dialect(self, profile)?, classifier, 0))
+    }
+}
+
+/// The profile that `name` means for `source`, pages aside. Products have profiles of the same name for their telemetry and for
+/// their log.
+///
+/// # Errors
+/// There is none; the text names those that there are.
+pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureError> {
+    let log = LogProfile::from_name(name).map(Dialect::from);
+    let telemetry = || Profile::from_str(name, true).map(Dialect::from).ok();
+    match source {
+        CaptureSource::AccessLog | CaptureSource::Als => {
+            log.ok_or_else(|| CaptureError::AccessLog(name.to_owned()))
+        }
+        CaptureSource::OtlpLogs => {
+            log.or_else(telemetry).ok_or_else(|| CaptureError::Profile(name.to_owned()))
+        }
+        _ => telemetry().ok_or_else(|| CaptureError::Profile(name.to_owned())),
     }
 }
 
@@ -78,8 +99,13 @@ pub enum CaptureError {
     /// A profile.
     #[error(transparent)]
     Rules(#[from] ProfileError),
+    /// No profile of an access log.
+    #[error("--profile: no access log of {0}; write one of {names}", names = LogProfile::names())]
+    AccessLog(String),
     /// No profile of pushed telemetry.
-    #[error("profile {0}: write litellm or genai; other gateways are read by --source prometheus")]
+    #[error(
+        "profile {0}: write litellm or genai; other gateways are read by --source prometheus or access-log"
+    )]
     Profile(String),
     /// At least one file was refused; the summary names it.
     #[error("{0} of the files could not be read as payloads; see `refused_files` in the summary")]
@@ -92,7 +118,7 @@ impl CaptureError {
         match self {
             CaptureError::Read { .. } => "read",
             CaptureError::Write(_) => "write",
-            CaptureError::Rules(_) | CaptureError::Profile(_) => "profile",
+            CaptureError::Rules(_) | CaptureError::AccessLog(_) | CaptureError::Profile(_) => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }
@@ -229,15 +255,28 @@ fn take(
         CaptureSource::OtlpTraces => Signal::Traces,
         CaptureSource::OtlpMetrics => Signal::Metrics,
         CaptureSource::Webhook => Signal::Webhook,
+        CaptureSource::AccessLog => {
+            let is_document = bytes.trim_ascii_start().first() == Some(&b'[') || has_extension(path, "json");
+            let encoding = if is_document { Encoding::Json } else { Encoding::JsonLines };
+            return intake.take(Signal::AccessLog, encoding, bytes, Now::Replay(now_ms)).map(|_| ());
+        }
+        CaptureSource::OtlpLogs if intake.counts_logs() => Signal::Logs,
         CaptureSource::OtlpLogs | CaptureSource::Prometheus => {
             intake.skip_payload();
             return Ok(());
         }
+        CaptureSource::Als => {
+            return intake.take(Signal::Als, Encoding::Protobuf, bytes, Now::Replay(now_ms)).map(|_| ());
+        }
     };
-    let is_json = signal == Signal::Webhook || path.extension().is_none_or(|extension| extension != "pb");
+    let is_json = signal == Signal::Webhook || !has_extension(path, "pb");
     let (encoding, payload) =
         if is_json { (Encoding::Json, unwrapped(bytes)) } else { (Encoding::Protobuf, bytes) };
     intake.take(signal, encoding, payload, Now::Replay(now_ms)).map(|_| ())
+}
+
+fn has_extension(path: &Path, expected: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == expected)
 }
 
 /// The payload inside `{"request": ...}`, or the bytes themselves.

@@ -33,6 +33,9 @@ pub fn preview(
         Signal::Metrics => CaptureSource::OtlpMetrics,
         Signal::Webhook => CaptureSource::Webhook,
         Signal::Prometheus => CaptureSource::Prometheus,
+        Signal::AccessLog => CaptureSource::AccessLog,
+        Signal::Logs => CaptureSource::OtlpLogs,
+        Signal::Als => CaptureSource::Als,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
     let intake = source.intake(config.profile(), aliases, now_ms)?;

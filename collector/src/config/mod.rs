@@ -3,6 +3,7 @@
 //! In: the file's text and the environment (`WEIGHBRIDGE_*`, which overrides). Out: a `Config` whose every value is within its
 //! range, or an error that names the field and the fix.
 
+mod access_log;
 mod prometheus;
 
 use std::net::SocketAddr;
@@ -17,8 +18,9 @@ use weighbridge_proto::v1::{Environment, Vantage};
 use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
-use crate::profile::Profile;
+use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
+pub use access_log::{AccessLogSource, StartAt};
 pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
@@ -107,6 +109,8 @@ pub enum Source {
     Webhook(WebhookSource),
     /// `/metrics` pages, scraped.
     Prometheus(PrometheusSource),
+    /// A gateway's access log.
+    AccessLog(AccessLogSource),
 }
 
 /// OTLP from the gateway.
@@ -295,6 +299,9 @@ impl Config {
         if let Source::Prometheus(prometheus) = &self.source {
             prometheus.check()?;
         }
+        if let Source::AccessLog(log) = &self.source {
+            log.check()?;
+        }
         if self.receiver.max_body_bytes < 1_024 {
             return fail("receiver.max_body_bytes", "write 1024 or more".to_owned());
         }
@@ -340,12 +347,23 @@ impl Config {
         })
     }
 
-    /// Name of the profile whose telemetry is read.
+    /// Name of the profile that reads the source.
     pub fn profile(&self) -> &str {
         match &self.source {
             Source::Otlp(otlp) => otlp.profile.name(),
             Source::Webhook(webhook) => webhook.profile.name(),
             Source::Prometheus(prometheus) => &prometheus.profile,
+            Source::AccessLog(log) => log.profile.name(),
+        }
+    }
+
+    /// Whose telemetry or log is read; none for pages, which a file of rules reads.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match &self.source {
+            Source::Otlp(otlp) => Some(otlp.profile.into()),
+            Source::Webhook(webhook) => Some(webhook.profile.into()),
+            Source::Prometheus(_) => None,
+            Source::AccessLog(log) => Some(log.profile.into()),
         }
     }
 
@@ -356,6 +374,7 @@ impl Config {
             Source::Otlp(OtlpSource { signal: OtlpSignal::Metrics, .. }) => Signal::Metrics,
             Source::Webhook(_) => Signal::Webhook,
             Source::Prometheus(_) => Signal::Prometheus,
+            Source::AccessLog(log) => log.signal(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The counter: observations and metric points in, cells out. Pure: no clock, no I/O, no async.
 //!
 //! In: staged observations and points of one payload, with the caller's time. Out: the cells of the open window.
-//! Guarantees: every observation that is not a duplicate adds exactly one request (at the end of its call) and at most one
-//! attempt; counts stay below 2^53; memory is bounded: cells by `MAX_CELLS`, calls on hold, remembered fingerprints and
+//! Guarantees: every observation that is not a duplicate adds exactly one request (at the end of its call) and the
+//! attempts it tells; counts stay below 2^53; memory is bounded: cells by `MAX_CELLS`, calls on hold, remembered fingerprints and
 //! series by the constants of their modules. What does not fit is counted under `unlisted`, never forgotten.
 
 mod calls;
@@ -97,13 +97,14 @@ impl Counter {
 
     /// Counts one observation at `now_ms` (Unix milliseconds by the caller's clock).
     pub fn observe(&mut self, observation: &Observation, now_ms: u64) {
-        if !self.recent.insert(observation.fingerprint, now_ms) {
+        if let Some(fingerprint) = observation.fingerprint
+            && !self.recent.insert(fingerprint, now_ms)
+        {
             self.tally.skip(Skip::Duplicate);
             return;
         }
         let mut key = observation.key;
-        let attempts = u64::from(observation.reached_model);
-        let (input_tokens, output_tokens) = (observation.input_tokens, observation.output_tokens);
+        let Observation { attempts, input_tokens, output_tokens, .. } = *observation;
         let mut counts = Counts { requests: 1, attempts, input_tokens, output_tokens };
         if let Call::Attempt { id, group, fallback } = observation.call {
             let succeeded = key.outcome == Outcome::Ok;

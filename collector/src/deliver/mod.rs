@@ -2,6 +2,7 @@
 //! contributor what leaves, before it leaves, `uplink` sends; `series_file` keeps what is known of scraped series beside them.
 
 pub mod ledger;
+pub mod position;
 pub mod series_file;
 pub mod spool;
 pub mod uplink;

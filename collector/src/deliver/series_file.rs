@@ -155,6 +155,7 @@ mod tests {
             },
             bytes: Bytes::new(),
             series: Some(state.to_vec()),
+            read_to: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! ```text
 //! lock                                 held (flock) by the one process that uses the folder
 //! collector-id                         32 hexadecimal digits, made once
+//! log-position.json                    how far a log file was read, see `position`
 //! spool/EEEEEEEEEEEEEEEE-SSSSSSSSSSSSSSSS.report    boot epoch and sequence in hexadecimal; the sealed bytes as sent
 //! spool/*.tmp                          a write that was cut; removed at start
 //! refused/                             reports that ingest will never take, kept for a look
@@ -272,7 +273,6 @@ fn parse_id(text: &str) -> Option<CollectorId> {
 }
 
 /// Writes a file so that after it returns the whole file is there under its name, or nothing is.
-/// Writes a file whole or not at all; when it returns, bytes and name are on disk.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;

@@ -56,8 +56,8 @@ pub(super) fn span(span: &Span<'_>, mapper: &mut Mapper) -> Result<Observation, 
         key: cell_key(&classification, operation, streaming(flag, Streaming::Unknown), outcome),
         input_tokens: attributes.count(Role::InputTokens)?,
         output_tokens: attributes.count(Role::OutputTokens)?,
-        reached_model: true,
-        fingerprint: mapper.hash_bytes(identity),
+        attempts: 1,
+        fingerprint: Some(mapper.hash_bytes(identity)),
         call: Call::Whole,
     })
 }

@@ -4,6 +4,7 @@
 //! it is none. The same attribute means different things in different products, so nothing is guessed from names alone:
 //! a profile is declared, and each module states the versions it was read or measured on.
 
+pub mod access_log;
 mod genai;
 mod litellm;
 pub mod prometheus;
@@ -32,6 +33,46 @@ pub enum Profile {
     Litellm,
     /// Anything that emits the OpenTelemetry GenAI conventions (three generations).
     Genai,
+}
+
+/// What an intake reads: a product's telemetry, or the lines of a gateway's access log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Dialect {
+    /// OTLP and webhooks.
+    Telemetry(Profile),
+    /// An access log.
+    AccessLog(access_log::LogProfile),
+}
+
+impl From<Profile> for Dialect {
+    fn from(profile: Profile) -> Dialect {
+        Dialect::Telemetry(profile)
+    }
+}
+
+impl From<access_log::LogProfile> for Dialect {
+    fn from(profile: access_log::LogProfile) -> Dialect {
+        Dialect::AccessLog(profile)
+    }
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Dialect::Telemetry(profile) => write!(f, "profile {}", profile.name()),
+            Dialect::AccessLog(profile) => write!(f, "access-log profile {}", profile.name()),
+        }
+    }
+}
+
+impl Dialect {
+    /// What reports call the product.
+    pub fn gateway_product(self) -> GatewayProduct {
+        match self {
+            Dialect::Telemetry(profile) => profile.gateway_product(),
+            Dialect::AccessLog(profile) => profile.gateway_product(),
+        }
+    }
 }
 
 /// Why an item is no observation.

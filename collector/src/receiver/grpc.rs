@@ -1,4 +1,5 @@
-//! OTLP/gRPC: `Export` of the trace, metrics and logs services over raw message bytes, with gzip and zstd.
+//! OTLP/gRPC: `Export` of the trace, metrics and logs services over raw message bytes, with gzip and zstd; and Envoy's gRPC
+//! access log.
 //!
 //! tonic carries the messages; nothing is decoded by prost. A body that cannot be read is answered INVALID_ARGUMENT, which
 //! OTLP defines as not retryable; refused items as partial success.
@@ -10,8 +11,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tonic::codec::CompressionEncoding;
-use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::{Code, Request, Response, Status, body::Body};
+use tonic::server::{ClientStreamingService, Grpc, NamedService, UnaryService};
+use tonic::{Code, Request, Response, Status, Streaming, body::Body};
 use tower::Service;
 use weighbridge_proto::codec::RawCodec;
 
@@ -51,8 +52,8 @@ services! {
     TraceExport = "opentelemetry.proto.collector.trace.v1.TraceService", Some(Signal::Traces);
     /// `MetricsService`.
     MetricsExport = "opentelemetry.proto.collector.metrics.v1.MetricsService", Some(Signal::Metrics);
-    /// `LogsService`: taken, so that an exporter does not retry for ever, and not counted.
-    LogsExport = "opentelemetry.proto.collector.logs.v1.LogsService", None;
+    /// `LogsService`. Where logs are not counted they are taken all the same, so that an exporter does not retry for ever.
+    LogsExport = "opentelemetry.proto.collector.logs.v1.LogsService", Some(Signal::Logs);
 }
 
 async fn export(
@@ -93,6 +94,73 @@ impl UnaryService<Bytes> for Export {
         ready(match taken {
             Ok(accepted) => Ok(Response::new(response::export_response(&accepted))),
             Err(refusal) => Err(Status::invalid_argument(refusal.to_string())),
+        })
+    }
+}
+
+/// Envoy's `AccessLogService`: one stream of messages from every worker, without acknowledgement. A message that cannot be
+/// read is counted as refused and the stream goes on; Envoy would only open it again.
+#[derive(Clone, Debug)]
+pub struct AccessLogStream(pub Gate);
+
+impl NamedService for AccessLogStream {
+    const NAME: &'static str = "envoy.service.accesslog.v3.AccessLogService";
+}
+
+impl Service<http::Request<Body>> for AccessLogStream {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let gate = self.0.clone();
+        Box::pin(async move {
+            if request.uri().path() != "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs" {
+                return Ok(Status::unimplemented("only StreamAccessLogs is served").into_http());
+            }
+            let mut grpc = Grpc::new(RawCodec::<Bytes, Bytes>::default())
+                .max_decoding_message_size(gate.max_body_bytes())
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd);
+            Ok(grpc.client_streaming(StreamAccessLogs { gate }, request).await)
+        })
+    }
+}
+
+struct StreamAccessLogs {
+    gate: Gate,
+}
+
+impl ClientStreamingService<Bytes> for StreamAccessLogs {
+    type Response = Bytes;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let gate = self.gate.clone();
+        Box::pin(async move {
+            let mut messages = request.into_inner();
+            loop {
+                match messages.message().await {
+                    Ok(Some(message)) => {
+                        // Counted by reason where it is refused.
+                        let _ = gate.take(Some(Signal::Als), Encoding::Protobuf, &message);
+                    }
+                    // `StreamAccessLogsResponse` has no fields.
+                    Ok(None) => return Ok(Response::new(Bytes::new())),
+                    Err(status) => {
+                        match status.code() {
+                            Code::OutOfRange | Code::ResourceExhausted => gate.refuse(Refusal::TooLarge),
+                            Code::Internal => gate.refuse(Refusal::Malformed),
+                            _ => {}
+                        }
+                        return Err(status);
+                    }
+                }
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! OTLP/HTTP (protobuf and JSON, gzip and zstd) and the LiteLLM webhook.
+//! OTLP/HTTP (protobuf and JSON, gzip and zstd), the LiteLLM webhook, and access logs that a gateway posts.
 //!
 //! A body is read under the size limit, decompressed under the same limit, and handed on. Answers follow OTLP 1.x: 200 with a
 //! response in the request's encoding, 400 for bodies that cannot be read, 413 and 415 for size and type, each with a
@@ -32,13 +32,25 @@ pub fn otlp(gate: Gate) -> Router {
             "/v1/metrics",
             post(|gate, request| otlp_export(gate, Some(Signal::Metrics), "rejectedDataPoints", request)),
         )
-        .route("/v1/logs", post(|gate, request| otlp_export(gate, None, "rejectedLogRecords", request)))
+        .route(
+            "/v1/logs",
+            post(|gate, request| otlp_export(gate, Some(Signal::Logs), "rejectedLogRecords", request)),
+        )
         .with_state(gate)
 }
 
 /// `POST /webhook`: LiteLLM's `GENERIC_LOGGER_ENDPOINT`.
 pub fn webhook(gate: Gate) -> Router {
-    Router::new().route("/webhook", post(webhook_records)).with_state(gate)
+    Router::new()
+        .route("/webhook", post(|gate, request| posted_records(gate, Signal::Webhook, request)))
+        .with_state(gate)
+}
+
+/// `POST /access-log`: a JSON object, an array of them or JSON lines, as Kong's http-log and APISIX's http-logger send them.
+pub fn access_log(gate: Gate) -> Router {
+    Router::new()
+        .route("/access-log", post(|gate, request| posted_records(gate, Signal::AccessLog, request)))
+        .with_state(gate)
 }
 
 async fn otlp_export(
@@ -62,14 +74,14 @@ async fn otlp_export(
             encoding,
             match encoding {
                 Encoding::Protobuf => response::export_response(&accepted),
-                Encoding::Json => response::export_response_json(&accepted, rejected),
+                Encoding::Json | Encoding::JsonLines => response::export_response_json(&accepted, rejected),
             },
         ),
         Err(refusal) => error_answer(refusal, encoding),
     }
 }
 
-async fn webhook_records(State(gate): State<Gate>, request: Request<Body>) -> Response<Body> {
+async fn posted_records(State(gate): State<Gate>, signal: Signal, request: Request<Body>) -> Response<Body> {
     if !matches!(content_type(request.headers()), JSON | "application/x-ndjson" | "application/jsonl") {
         return refused(&gate, Refusal::ContentType, Encoding::Json);
     }
@@ -77,7 +89,7 @@ async fn webhook_records(State(gate): State<Gate>, request: Request<Body>) -> Re
         Ok(body) => body,
         Err(refusal) => return refused(&gate, refusal, Encoding::Json),
     };
-    match gate.take(Some(Signal::Webhook), Encoding::Json, &body) {
+    match gate.take(Some(signal), Encoding::Json, &body) {
         Ok(accepted) => answer(
             StatusCode::OK,
             Encoding::Json,
@@ -137,7 +149,7 @@ fn error_answer(refusal: Refusal, encoding: Encoding) -> Response<Body> {
         encoding,
         match encoding {
             Encoding::Protobuf => response::status(refusal),
-            Encoding::Json => response::status_json(refusal),
+            Encoding::Json | Encoding::JsonLines => response::status_json(refusal),
         },
     )
 }

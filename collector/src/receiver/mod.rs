@@ -6,6 +6,7 @@
 pub mod grpc;
 pub mod http;
 pub mod response;
+pub mod tail;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use crate::count::MetTarget;
 use crate::discard::Refusal;
 use crate::intake::{Accepted, Encoding, Now, Signal};
 use crate::profile::prometheus::Target;
+use crate::source::access_log::LogPosition;
 use crate::window::Edge;
 
 /// Where the time comes from.
@@ -93,6 +95,17 @@ impl Gate {
     ) -> Result<bool, Refusal> {
         let now_nano = self.clock.now_ms().saturating_mul(1_000_000);
         self.edge().intake().take_page(page, target, now_nano, met)
+    }
+
+    /// Counts lines of a log and notes how far it was read, in one step: a window has both or neither.
+    pub fn take_lines(&self, lines: &[u8], read_to: Option<LogPosition>) {
+        let mut edge = self.edge();
+        let intake = edge.intake();
+        // A line that cannot be read is refused alone, and counted by reason.
+        let _ = intake.take(self.signal, Encoding::JsonLines, lines, Now::At(self.clock.now_ms()));
+        if let Some(position) = read_to {
+            intake.set_read_to(position);
+        }
     }
 
     /// Notes a body that was refused before it could be read.

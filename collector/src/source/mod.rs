@@ -3,6 +3,8 @@
 //! A source looks at an allow-list of fields and passes over everything else without decoding or copying it. It knows the
 //! encoding, not the meaning: what an item says about requests is decided by a profile (`crate::profile`).
 
+pub mod access_log;
+pub mod als;
 pub mod attributes;
 pub mod otlp;
 pub mod prometheus;

@@ -21,16 +21,16 @@ use weighbridge_catalog::Day;
 use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::classifier::Classifier;
 use weighbridge_collector::intake::Intake;
-use weighbridge_collector::profile::Profile;
+use weighbridge_collector::profile::Dialect;
 use weighbridge_proto::cells::Counts;
 
 /// 2026-11-23 12:00 UTC.
 pub const NOON_MS: u64 = 1_795_435_200_000;
 
-pub fn intake(profile: Profile, started_ms: u64) -> Intake {
+pub fn intake(dialect: impl Into<Dialect>, started_ms: u64) -> Intake {
     let day = Day::from_unix_seconds(NOON_MS / 1_000);
     let classifier = Classifier::new(weighbridge_catalog::embedded(), Aliases::default(), day);
-    Intake::new(profile, classifier, started_ms * 1_000_000)
+    Intake::new(dialect, classifier, started_ms * 1_000_000)
 }
 
 pub fn text(key: &str, value: &str) -> KeyValue {

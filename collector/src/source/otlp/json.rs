@@ -4,6 +4,10 @@
 //! rules (64-bit integers as text, enumerations as numbers): integers as numbers and enumerations by their protobuf name,
 //! which generic protobuf-to-JSON converters write.
 
+mod logs;
+
+pub use logs::read_logs;
+
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hasher as _};
 

@@ -1,12 +1,14 @@
-//! OTLP traces and metrics, as protobuf and as JSON (OTLP 1.x; protobuf field numbers of `opentelemetry/proto/*/v1`).
+//! OTLP traces, metrics and logs, as protobuf and as JSON (OTLP 1.x; protobuf field numbers of `opentelemetry/proto/*/v1`).
 //!
 //! Both encodings yield the same `Span` and `Point`, so a profile does not know which one it reads. A payload is read
 //! whole before anything of it is counted: a truncated payload changes no count.
 
 pub mod json;
+mod logs;
 mod metrics;
 mod spans;
 
+pub use logs::read_logs;
 pub use metrics::read_metrics;
 pub use spans::read_spans;
 
