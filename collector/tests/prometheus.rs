@@ -387,3 +387,43 @@ fn bad_values_are_refused_alone_and_a_page_of_another_format_whole() {
     assert!(intake.take_page(b"<html>login</html>", TARGET, NOON, |_, _| {}).is_err());
     assert_eq!(intake.counter().totals().input_tokens, 9);
 }
+
+#[test]
+fn a_series_that_began_while_the_last_page_was_on_its_way_is_new() {
+    let page = |id: &str, created: i64| {
+        format!(
+            "litellm_requests_metric_total{{model=\"gpt-4o\",model_id=\"{id}\"}} 2\n\
+             litellm_requests_metric_created{{model=\"gpt-4o\",model_id=\"{id}\"}} {}.5\n",
+            NOON_MS as i64 / 1_000 + created
+        )
+    };
+    let mut intake = intake("litellm", NOON);
+    intake.take_page(page("a", -500).as_bytes(), TARGET, NOON + 10 * SECOND, |_, _| {}).unwrap();
+    assert_eq!(intake.counter().totals().requests, 0, "a baseline");
+    let both = page("a", -500) + &page("b", 9);
+    intake.take_page(both.as_bytes(), TARGET, NOON + 25 * SECOND, |_, _| {}).unwrap();
+    assert_eq!(intake.counter().totals().requests, 2);
+}
+
+#[test]
+fn a_replay_is_no_attempt_and_waits_for_the_request_it_is_of() {
+    let ids = "model=\"gpt-4o\",model_id=\"a\"";
+    let hits = |count: u64| format!("litellm_cache_hits_metric_total{{{ids}}} {count}\n");
+    let requests = |count: u64| {
+        format!(
+            "litellm_requests_metric_total{{{ids}}} {count}\n\
+             litellm_deployment_success_responses_total{{litellm_model_name=\"gpt-4o\",model_id=\"a\",api_base=\"b\"}} {count}\n"
+        )
+    };
+    let other = "litellm_requests_metric_total{model=\"o3\",model_id=\"o\"} 1\n";
+    let mut intake = intake("litellm", NOON);
+    // The replay is told first, when no series of its model is there yet.
+    for (number, page) in
+        [other.to_owned(), hits(3) + other, hits(3) + &requests(7) + other].iter().enumerate()
+    {
+        let now = NOON + (number as u64 + 1) * 15 * SECOND;
+        intake.take_page(page.as_bytes(), TARGET, now, |_, _| {}).unwrap();
+    }
+    let totals = intake.counter().totals();
+    assert_eq!((totals.requests, totals.attempts), (4, 4));
+}

@@ -78,7 +78,8 @@ pub fn expected(told: Told, sent: &[Sent]) -> Cells {
     cells
 }
 
-/// What LiteLLM's page tells of a plan: requests and, in series of their own, attempts and tokens. No operation and no streaming.
+/// What LiteLLM's page tells of a plan: requests and, in series of their own, attempts and tokens. No operation and no streaming;
+/// fallbacks under first choice, as LiteLLM tells them after the request, on a later page if one falls between.
 fn add_pages(plan: &Plan, cells: &mut Cells) {
     let deployment = &plan.deployment;
     let (input, output) = tokens(plan.marked);
@@ -98,7 +99,7 @@ fn add_pages(plan: &Plan, cells: &mut Cells) {
         }
         Case::Fallback | Case::FallbackStream => {
             add(deployment, "rate_limited", "unknown", [0, 1, 0, 0]);
-            add(&LLAMA, "ok", "fallback", [1, 0, 0, 0]);
+            add(&LLAMA, "ok", "first", [1, 0, 0, 0]);
             let told = if plan.stream() { [0, 1, 0, 0] } else { [0, 1, input, output] };
             add(&LLAMA, "ok", "unknown", told);
         }
@@ -116,7 +117,7 @@ fn add_pages(plan: &Plan, cells: &mut Cells) {
             add(deployment, "ok", "first", [1, 0, 0, 0]);
             add(deployment, "ok", "unknown", [0, 1, 0, 0]);
         }
-        // Taken off the requests; the tokens of a replay cannot be told from others.
+        // Taken off requests and attempts; the tokens of a replay cannot be told from others.
         Case::CacheHit | Case::CacheHitStream => add(deployment, "ok", "unknown", [0, 0, input, output]),
         Case::BadKey | Case::UnknownModel => {
             let cell =

@@ -5,7 +5,8 @@
 //!
 //! Some gateways tell a part of what was counted in a second metric: replays from a cache (`Less`), streams (`Streamed`),
 //! fallbacks (`Fallback`). Their increments are taken off, or moved, from increments of the rows with the same labels; what has
-//! no counterpart yet waits for the next page, so nothing is taken twice.
+//! no counterpart yet waits for the next page, so nothing is taken twice. What a gateway tells on a later page than the
+//! request itself is thus moved from a later request: right in the sum of a running gateway, not in every window.
 //!
 //! Guarantees: bounded by `series.rs`; a target whose counters jump back and forth (a load balancer in front of several
 //! processes) is not counted any more, and that is told: its sums would be wrong in either direction.
@@ -22,6 +23,9 @@ use crate::source::otlp::Temporality;
 
 /// Pages in a row with a counter that went back, after which a target is taken for several processes behind one address.
 const RESETS_IN_A_ROW: u8 = 3;
+/// A series begun this recently is new: clocks differ, and a page takes its values some time before we have it. Far shorter than
+/// series that are on no page are kept (15 minutes), so that no known one is taken for new.
+const YOUNG_NANO: u64 = 60 * 1_000_000_000;
 
 /// What a second metric says of some increments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -146,7 +150,7 @@ impl Pages {
         for (row, increment) in rows.iter().zip(&increments).filter(|(row, _)| row.side.is_none()) {
             self.count(row, *increment, &mut add);
         }
-        self.forget_unmatched(rows);
+        self.waiting.retain(|_, count| *count > 0);
         true
     }
 
@@ -181,14 +185,6 @@ impl Pages {
             add(key, times(&row.unit, count));
         }
     }
-
-    /// Increments without a row that could take them would wait for ever.
-    fn forget_unmatched(&mut self, rows: &[PageRow]) {
-        self.waiting.retain(|(side, join), count| {
-            *count > 0
-                && rows.iter().any(|row| row.side.is_none() && row.joins[*side as usize] == Some(*join))
-        });
-    }
 }
 
 fn point(row: &PageRow, now_nano: u64) -> StagedPoint {
@@ -199,7 +195,7 @@ fn point(row: &PageRow, now_nano: u64) -> StagedPoint {
         rank: if row.side.is_some() { 0 } else { row.rank },
         temporality: Temporality::Cumulative,
         start_unix_nano: row.own_start_nano.max(row.process_start_nano),
-        is_new_if_unseen: row.own_start_nano == 0,
+        is_new_if_unseen: row.own_start_nano == 0 || row.own_start_nano.saturating_add(YOUNG_NANO) > now_nano,
         time_unix_nano: now_nano,
         value: row.value,
         key: row.key,
