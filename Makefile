@@ -12,11 +12,12 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM and cargo-deny into .tools; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy and cargo-deny into .tools; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
 	scripts/install-litellm.sh
+	scripts/install-envoy.sh
 	scripts/install-cargo-deny.sh
 
 setup-demo: ## Installs what `make demo` needs: ClickHouse
@@ -45,10 +46,11 @@ bench: build ## Runs the benches and the load tools
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
 
 FUZZ_SECONDS ?= 600
-fuzz: ## Fuzzes the matcher and the access-log sources for FUZZ_SECONDS (600) each
+fuzz: ## Fuzzes the matcher, the access-log sources and the pages for FUZZ_SECONDS (600) each
 	scripts/install-cargo-fuzz.sh
 	cd catalog/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . classify -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
 	cd collector/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . access_log -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
+	cd collector/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . prometheus -- -max_total_time=$(FUZZ_SECONDS) -timeout=5
 
 clean-tools: ## Removes .tools
 	rm -rf .tools

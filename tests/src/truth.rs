@@ -39,7 +39,7 @@ pub type Counts = [u64; 4];
 pub type Cells = BTreeMap<String, Counts>;
 
 /// The register's name and the openness of a provider's model, by hand.
-fn model(deployment: &Deployment) -> (&'static str, &'static str) {
+pub fn model(deployment: &Deployment) -> (&'static str, &'static str) {
     match deployment.model {
         "gpt-4o" => ("gpt-4o", "closed"),
         "gpt-4o-mini" => ("gpt-4o-mini", "closed"),

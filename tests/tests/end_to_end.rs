@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use weighbridge_tests::canary;
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{drive, plans};
+use weighbridge_tests::envoy::{self, Envoy, Logs};
 use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
 use weighbridge_tests::processes::free_port;
 use weighbridge_tests::scenario::canaries;
@@ -141,16 +142,16 @@ async fn wait_until_quiet(collector: &Collector, quiet: Duration) {
     }
 }
 
-/// Nothing of a client or of the gateway may be in Kafka's log, ClickHouse's files, the spool, a log or a metric.
-async fn assert_no_canary(rig: &Rig, collector: &Collector) {
+/// Nothing of a client or of the gateway may be in Kafka's log, ClickHouse's files, the spool, a log or a metric. The gateway's own
+/// files (`gateway*`) hold such things, and `control` among them shows that the search finds what is there.
+async fn assert_no_canary(rig: &Rig, collector: &Collector, gateway: &str, control: &str) {
     let page = collector.metrics().await;
     assert_eq!(canary::search_bytes(page.as_bytes(), &canaries::ALL), [], "the collector's metrics");
     rig.clickhouse.query("SYSTEM FLUSH LOGS").await;
     let mut files = 0;
     for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
         let path = entry.unwrap().path();
-        // LiteLLM's own configuration and log hold them, and show that the search finds what is there.
-        if path.file_name().unwrap().to_string_lossy().starts_with("litellm") {
+        if path.file_name().unwrap().to_string_lossy().starts_with(gateway) {
             continue;
         }
         let (searched, sightings) = canary::search(&path, &canaries::ALL);
@@ -158,7 +159,7 @@ async fn assert_no_canary(rig: &Rig, collector: &Collector) {
         files += searched;
     }
     assert!(files > 50, "only {files} files were searched");
-    let (_, control) = canary::search(&rig.folder.path().join("litellm.yaml"), &canaries::ALL);
+    let (_, control) = canary::search(&rig.folder.path().join(control), &canaries::ALL);
     assert!(!control.is_empty(), "the search finds nothing where something is");
 }
 
@@ -184,7 +185,7 @@ async fn spans_of_v2_are_the_truth_through_kills_of_ingest_and_load() {
     let (sent, load) = tokio::join!(drive(&url, &plans), kills);
     gateway.stop().await;
     wait_until_quiet(&collector, Duration::from_secs(2)).await;
-    assert_no_canary(&rig, &collector).await;
+    assert_no_canary(&rig, &collector, "litellm", "litellm.yaml").await;
     collector.stop().await;
     wait_until_equal(&rig, &collector, &expected(Told::SpansV2, &sent), "spans V2").await;
     rig.wait_for(AUDIT, "0").await;
@@ -237,7 +238,7 @@ async fn spans_of_v1_metrics_and_webhook_are_the_truth() {
         wait_until_quiet(&collector, Duration::from_secs(if told == Told::Metrics { 7 } else { 3 })).await;
         gateway.stop().await;
         wait_until_quiet(&collector, Duration::from_secs(1)).await;
-        assert_no_canary(&rig, &collector).await;
+        assert_no_canary(&rig, &collector, "litellm", "litellm.yaml").await;
         collector.stop().await;
         wait_until_equal(&rig, &collector, &expected(told, &sent), &name).await;
     }
@@ -268,10 +269,38 @@ async fn pages_are_the_truth_through_kills_of_the_collector() {
     let (sent, ()) = tokio::join!(drive(&url, &plans), kills);
     // Two more pages, then the last one at its end.
     wait_for_pages(&collector, 2).await;
-    assert_no_canary(&rig, &collector).await;
+    assert_no_canary(&rig, &collector, "litellm", "litellm.yaml").await;
     collector.stop().await;
     gateway.stop().await;
     wait_until(&rig, &collector, &expected(Told::Pages, &sent), "pages", without_fallback).await;
+    rig.wait_for(AUDIT, "0").await;
+}
+
+#[tokio::test]
+async fn the_three_logs_of_envoy_are_the_truth() {
+    let rig = Rig::start().await;
+    let ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let upstream = Upstream::start().await;
+    let file = rig.folder.path().join("envoy-access.jsonl");
+    let ingest_url = ingest.url();
+    let start = |name, input| Collector::start(rig.folder.path(), name, input, &ingest_url);
+    let by_file = start("by-file", Input::LogFile(file.clone())).await;
+    let by_otlp = start("by-otlp", Input::OtlpLogs).await;
+    let by_als = start("by-als", Input::Als).await;
+    let service = |url: &str| url.strip_prefix("http://").unwrap().to_owned();
+    let logs = Logs { file, otlp: service(&by_otlp.grpc), als: service(&by_als.grpc) };
+    let gateway = Envoy::start(rig.folder.path(), &service(&upstream.url()), &logs).await;
+    let sent = drive(&gateway.url(), &envoy::plans(EACH)).await;
+    for collector in [&by_file, &by_otlp, &by_als] {
+        wait_until_quiet(collector, Duration::from_secs(2)).await;
+        assert_no_canary(&rig, collector, "envoy", "envoy-access.jsonl").await;
+    }
+    gateway.stop().await;
+    for (mut collector, name) in [(by_file, "file"), (by_otlp, "OTLP logs"), (by_als, "ALS")] {
+        collector.stop().await;
+        wait_until(&rig, &collector, &envoy::expected(&sent), name, |cells| cells).await;
+    }
     rig.wait_for(AUDIT, "0").await;
 }
 
