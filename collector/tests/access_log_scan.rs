@@ -59,7 +59,6 @@ fn assert_agrees(document: &Json, text: &str) {
             }
             Some(Json::Number(number)) => match found {
                 Value::Number(raw) => {
-                    // As text: serde_json reads its own floats with a rounding of its own.
                     assert_eq!(std::str::from_utf8(raw).unwrap(), number.to_string(), "{path} of {text}");
                 }
                 Value::Int(length) => assert_eq!(Some(length), number.as_i64(), "{path} of {text}"),
@@ -78,12 +77,18 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Whether serde_json reads a float as it wrote it; without its feature `float_roundtrip` it does not always.
+fn is_stable(number: &f64) -> bool {
+    let read = serde_json::from_str::<f64>(&json!(number).to_string());
+    read.is_ok_and(|read| read.to_bits() == number.to_bits())
+}
+
 fn document() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
         any::<i64>().prop_map(Json::from),
-        any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()).prop_map(Json::from),
+        any::<f64>().prop_filter("serde_json reads others as a neighbour", is_stable).prop_map(Json::from),
         ".{0,20}".prop_map(Json::String),
         "[a-z\"\\\\/\n{}\\[\\],:é]{0,30}".prop_map(Json::String),
     ];
