@@ -93,9 +93,10 @@ fn names_follow_the_wire() {
         Choice, Environment, GatewayProduct, Operation, Outcome, Refusal, Streaming, Vantage,
     };
     macro_rules! check {
-        ($($type:ident $prefix:literal),+) => {$(
+        ($($type:ident $prefix:literal $between:literal),+) => {$(
             for value in $type::ALL {
-                assert_eq!(value.as_str_name().strip_prefix($prefix).unwrap().to_lowercase(), value.name());
+                let name = value.as_str_name().strip_prefix($prefix).unwrap().to_lowercase();
+                assert_eq!(name.replace('_', $between), value.name());
                 assert_eq!($type::from_name(value.name()), Some(*value));
                 assert_eq!($type::from_number(*value as u64), Some(*value));
             }
@@ -103,8 +104,10 @@ fn names_follow_the_wire() {
             assert_eq!($type::from_name(""), None);
         )+};
     }
+    // Products are spelled as their makers do: llm-d, ray-serve.
     check!(
-        Environment "ENVIRONMENT_", Vantage "VANTAGE_", GatewayProduct "GATEWAY_PRODUCT_", Operation "OPERATION_",
-        Outcome "OUTCOME_", Choice "CHOICE_", Streaming "STREAMING_", Refusal "REFUSAL_"
+        Environment "ENVIRONMENT_" "_", Vantage "VANTAGE_" "_", GatewayProduct "GATEWAY_PRODUCT_" "-",
+        Operation "OPERATION_" "_", Outcome "OUTCOME_" "_", Choice "CHOICE_" "_", Streaming "STREAMING_" "_",
+        Refusal "REFUSAL_" "_"
     );
 }
