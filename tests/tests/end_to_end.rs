@@ -292,11 +292,13 @@ async fn the_three_logs_of_envoy_are_the_truth() {
     let logs = Logs { file, otlp: service(&by_otlp.grpc), als: service(&by_als.grpc) };
     let gateway = Envoy::start(rig.folder.path(), &service(&upstream.url()), &logs).await;
     let sent = drive(&gateway.url(), &envoy::plans(EACH)).await;
+    wait_until_quiet(&by_als, Duration::from_secs(2)).await;
+    // Envoy writes its file every ten seconds, and at its end.
+    gateway.stop().await;
     for collector in [&by_file, &by_otlp, &by_als] {
         wait_until_quiet(collector, Duration::from_secs(2)).await;
         assert_no_canary(&rig, collector, "envoy", "envoy-access.jsonl").await;
     }
-    gateway.stop().await;
     for (mut collector, name) in [(by_file, "file"), (by_otlp, "OTLP logs"), (by_als, "ALS")] {
         collector.stop().await;
         wait_until(&rig, &collector, &envoy::expected(&sent), name, |cells| cells).await;
