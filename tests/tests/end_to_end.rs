@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use weighbridge_tests::canary;
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{drive, plans};
-use weighbridge_tests::envoy::{self, Envoy, Logs};
 use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
 use weighbridge_tests::processes::free_port;
 use weighbridge_tests::scenario::canaries;
@@ -273,36 +272,6 @@ async fn pages_are_the_truth_through_kills_of_the_collector() {
     collector.stop().await;
     gateway.stop().await;
     wait_until(&rig, &collector, &expected(Told::Pages, &sent), "pages", without_fallback).await;
-    rig.wait_for(AUDIT, "0").await;
-}
-
-#[tokio::test]
-async fn the_three_logs_of_envoy_are_the_truth() {
-    let rig = Rig::start().await;
-    let ingest = Ingest::start(&rig).await;
-    let _load = rig.load("load").await;
-    let upstream = Upstream::start().await;
-    let file = rig.folder.path().join("envoy-access.jsonl");
-    let ingest_url = ingest.url();
-    let start = |name, input| Collector::start(rig.folder.path(), name, input, &ingest_url);
-    let by_file = start("by-file", Input::LogFile(file.clone())).await;
-    let by_otlp = start("by-otlp", Input::OtlpLogs).await;
-    let by_als = start("by-als", Input::Als).await;
-    let service = |url: &str| url.strip_prefix("http://").unwrap().to_owned();
-    let logs = Logs { file, otlp: service(&by_otlp.grpc), als: service(&by_als.grpc) };
-    let gateway = Envoy::start(rig.folder.path(), &service(&upstream.url()), &logs).await;
-    let sent = drive(&gateway.url(), &envoy::plans(EACH)).await;
-    wait_until_quiet(&by_als, Duration::from_secs(2)).await;
-    // Envoy writes its file every ten seconds, and at its end.
-    gateway.stop().await;
-    for collector in [&by_file, &by_otlp, &by_als] {
-        wait_until_quiet(collector, Duration::from_secs(2)).await;
-        assert_no_canary(&rig, collector, "envoy", "envoy-access.jsonl").await;
-    }
-    for (mut collector, name) in [(by_file, "file"), (by_otlp, "OTLP logs"), (by_als, "ALS")] {
-        collector.stop().await;
-        wait_until(&rig, &collector, &envoy::expected(&sent), name, |cells| cells).await;
-    }
     rig.wait_for(AUDIT, "0").await;
 }
 
