@@ -173,10 +173,13 @@ impl Process {
     }
 }
 
-/// An HTTP client for loopback: no proxy, a time limit on everything.
+/// An HTTP client for loopback: no proxy, a time limit on everything, a new connection for each request. A server that
+/// closes an idle connection just as the next request is on its way leaves that request without an answer (uvicorn does after
+/// 5 s, on a busy machine while the request is already there), and a test must not send one twice.
 pub fn http_client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
+        .pool_max_idle_per_host(0)
         .timeout(Duration::from_secs(60))
         .connect_timeout(Duration::from_secs(5))
         .build()
