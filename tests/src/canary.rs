@@ -4,7 +4,7 @@
 //! hyphens), in both base64 alphabets at each of the three alignments, and in hexadecimal. Gzip members inside a
 //! file are unpacked and searched too, one level deep.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
@@ -22,28 +22,49 @@ pub struct Sighting {
     pub form: &'static str,
 }
 
-/// Searches a file, or every file below a folder. An empty result is only worth something when `files` is not 0.
+/// Searches a file, or every file below a folder. An empty result is only worth something when the first figure, the files
+/// searched, is not 0. A file below the folder that its program removes meanwhile is passed over; `path` itself must be there.
 pub fn search(path: &Path, canaries: &[&str]) -> (usize, Vec<Sighting>) {
+    assert!(path.exists(), "{} is not there", path.display());
     let mut files = 0;
     let mut sightings = Vec::new();
     let mut open = vec![path.to_owned()];
     while let Some(path) = open.pop() {
-        let kind =
-            std::fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        if kind.is_dir() {
-            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if kind.is_file() {
-            files += 1;
-            let bytes = std::fs::read(&path).unwrap();
-            let found = search_bytes(&bytes, canaries);
-            sightings.extend(found.into_iter().map(|(canary, form)| Sighting {
-                file: path.clone(),
-                canary,
-                form,
-            }));
+        match read(&path) {
+            Ok(Entry::Folder(entries)) => open.extend(entries),
+            Ok(Entry::File(bytes)) => {
+                files += 1;
+                let found = search_bytes(&bytes, canaries);
+                sightings.extend(found.into_iter().map(|(canary, form)| Sighting {
+                    file: path.clone(),
+                    canary,
+                    form,
+                }));
+            }
+            Ok(Entry::Other) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => panic!("{}: {error}", path.display()),
         }
     }
     (files, sightings)
+}
+
+enum Entry {
+    Folder(Vec<PathBuf>),
+    File(Vec<u8>),
+    Other,
+}
+
+fn read(path: &Path) -> std::io::Result<Entry> {
+    let kind = std::fs::symlink_metadata(path)?;
+    if kind.is_dir() {
+        let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+        Ok(Entry::Folder(entries.collect::<std::io::Result<_>>()?))
+    } else if kind.is_file() {
+        Ok(Entry::File(std::fs::read(path)?))
+    } else {
+        Ok(Entry::Other)
+    }
 }
 
 /// Searches bytes, and what gzip members in them hold.

@@ -211,8 +211,10 @@ pub async fn send(client: &reqwest::Client, url: &str, plan: Plan) -> Sent {
         .header("authorization", format!("Bearer {key}"))
         .header("x-acme-team", canaries::HEADER)
         .json(&body);
-    let answer =
-        request.send().await.unwrap_or_else(|error| panic!("{plan:?}: the gateway did not answer: {error:?}"));
+    let answer = request
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("{plan:?}: the gateway did not answer: {error:?}"));
     let status = answer.status().as_u16();
     let header = answer.headers().get("x-litellm-call-id");
     let call_id = header.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
@@ -223,7 +225,8 @@ pub async fn send(client: &reqwest::Client, url: &str, plan: Plan) -> Sent {
         }
         return Sent { plan, status, complete: false, tokens: None, call_id };
     }
-    let text = answer.text().await.unwrap_or_else(|error| panic!("{plan:?}: the answer broke off: {error:?}"));
+    let text =
+        answer.text().await.unwrap_or_else(|error| panic!("{plan:?}: the answer broke off: {error:?}"));
     Sent { plan, status, complete: true, tokens: read_tokens(plan, &text), call_id }
 }
 
