@@ -9,6 +9,7 @@ mod genai;
 mod litellm;
 pub mod prometheus;
 pub mod rules;
+pub mod tap;
 
 use std::hash::BuildHasher as _;
 

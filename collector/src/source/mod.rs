@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod otlp;
 pub mod prometheus;
 pub mod protobuf;
+pub mod tap;
 pub mod webhook;
 
 use crate::discard::Refusal;
