@@ -15,6 +15,7 @@ use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
 use crate::profile::access_log::Rules;
 use crate::profile::prometheus::{PagePlan, Target};
+use crate::profile::tap::{End, Exchange, TapProfile};
 use crate::profile::{Dialect, Discard, Mapper, Profile};
 use crate::source::access_log::{self, LogPosition, Record};
 use crate::source::otlp::SeriesHasher;
@@ -43,6 +44,8 @@ pub enum Signal {
     Logs,
     /// Envoy's gRPC access log.
     Als,
+    /// Exchanges through the tap; they come by `take_exchange`.
+    Tap,
 }
 
 /// How a payload is encoded.
@@ -167,6 +170,14 @@ impl Intake {
         matches!(self.input, Input::Pushed(Dialect::AccessLog(_)))
     }
 
+    /// Whose exchanges it counts, if it counts the tap's.
+    pub fn tap_profile(&self) -> Option<TapProfile> {
+        match self.input {
+            Input::Pushed(Dialect::Tap(profile)) => Some(profile),
+            _ => None,
+        }
+    }
+
     /// How far the log file was read that is counted.
     pub fn read_to(&self) -> Option<LogPosition> {
         self.read_to
@@ -267,6 +278,23 @@ impl Intake {
             return Err(refusal);
         }
         Ok(counter.observe_page(rows, now_nano, |target| met(target, mark)))
+    }
+
+    /// Counts an exchange through the tap that ended at `now_ms` (Unix milliseconds by the caller's clock). `address` is the
+    /// upstream's, `served_model` the operator's word for what it serves.
+    pub fn take_exchange(
+        &mut self,
+        exchange: Exchange,
+        end: End,
+        address: &str,
+        served_model: &str,
+        now_ms: u64,
+    ) {
+        match exchange.observation(end, address, served_model, &mut self.mapper) {
+            Ok(observation) => self.counter.observe(&observation, now_ms),
+            Err(Discard::Skip(reason)) => self.counter.tally_mut().skip(reason),
+            Err(Discard::Refuse(refusal)) => self.counter.tally_mut().refuse(refusal),
+        }
     }
 
     /// Everything that is known of scraped series, to be handed to `restore` after a restart; `None` if nothing is scraped.

@@ -20,4 +20,5 @@ pub mod run;
 pub mod scrape;
 pub mod shutdown;
 pub mod source;
+pub mod tap;
 pub mod window;

@@ -32,6 +32,7 @@ use crate::receiver::tail::{self, Tail};
 use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
 use crate::scrape::{self, ScrapeError, ScrapeStats};
 use crate::source::access_log::LogPosition;
+use crate::tap::{self, UpstreamError};
 use crate::window::{Edge, Header, Sealed, boot_epoch};
 
 /// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
@@ -70,6 +71,9 @@ pub enum RunError {
     /// A target to scrape.
     #[error("source.prometheus: {0}")]
     Scrape(#[from] ScrapeError),
+    /// The server that the tap stands before.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// A receiver.
     #[error("receiver: {0}")]
     Receiver(String),
@@ -86,6 +90,7 @@ impl RunError {
             RunError::Series(_) => "series",
             RunError::Rules(_) => "profile",
             RunError::Scrape(error) => error.code(),
+            RunError::Upstream(_) => "upstream",
             RunError::Receiver(_) => "receiver",
         }
     }
@@ -116,6 +121,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         scraped: Arc::clone(&scraped),
     };
 
+    let receiver_drain = match &config.source {
+        Source::Tap(tap) => Duration::from_secs(tap.drain_timeout_s),
+        _ => RECEIVER_DRAIN,
+    };
     let stop_admin = CancellationToken::new();
     let mut admin_tasks = JoinSet::new();
     let listener = listen(config.admin.listen).await?;
@@ -144,7 +153,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
     sealer.run_until(&shutdown).await;
     sealer.stats.ready.store(false, Ordering::Relaxed);
-    drain(&mut receivers, RECEIVER_DRAIN).await;
+    drain(&mut receivers, receiver_drain).await;
     sealer.finish().await;
     let drained =
         tokio::time::timeout(Duration::from_secs(config.uplink.drain_timeout_s), outbox.empty()).await;
@@ -178,6 +187,7 @@ fn edge(
         Source::Otlp(otlp) => Intake::new(otlp.profile, classifier, started_nano),
         Source::Webhook(webhook) => Intake::new(webhook.profile, classifier, started_nano),
         Source::AccessLog(log) => Intake::new(log.profile, classifier, started_nano),
+        Source::Tap(tap) => Intake::new(tap.profile, classifier, started_nano),
         Source::Prometheus(prometheus) => {
             let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
             let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano);
@@ -233,6 +243,7 @@ async fn start_receivers(
         Source::Prometheus(prometheus) => {
             scrape::start(tasks, prometheus, gate, &resumed.series_file, &resumed.stats, shutdown)?;
         }
+        Source::Tap(source) => tap::start(tasks, source, listen(source.listen).await?, gate, shutdown)?,
         Source::AccessLog(log) => {
             if let Some(path) = &log.file {
                 let tail = Tail::new(path.clone(), log.start_at, resumed.read_to);

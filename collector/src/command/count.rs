@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use weighbridge_catalog::Day;
 use weighbridge_proto::cells::Cell;
 
+use super::har;
 use crate::aliases::Aliases;
 use crate::classifier::Classifier;
 use crate::discard::Refusal;
@@ -24,6 +25,7 @@ use crate::intake::{Encoding, Intake, Now, Signal};
 use crate::profile::access_log::LogProfile;
 use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::rules::{self, ProfileError};
+use crate::profile::tap::TapProfile;
 use crate::profile::{Dialect, Profile};
 use crate::report_view::CellView;
 
@@ -44,6 +46,8 @@ pub enum CaptureSource {
     Webhook,
     /// Prometheus pages of one target, in time order.
     Prometheus,
+    /// Exchanges with a server, as an HTTP archive (HAR 1.2).
+    Tap,
 }
 
 impl CaptureSource {
@@ -72,6 +76,10 @@ pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureErro
     let log = LogProfile::from_name(name).map(Dialect::from);
     let telemetry = || Profile::from_str(name, true).map(Dialect::from).ok();
     match source {
+        CaptureSource::Tap => {
+            let tap = TapProfile::from_name(name).map(Dialect::from);
+            tap.ok_or_else(|| CaptureError::Tap(name.to_owned()))
+        }
         CaptureSource::AccessLog | CaptureSource::Als => {
             log.ok_or_else(|| CaptureError::AccessLog(name.to_owned()))
         }
@@ -102,6 +110,9 @@ pub enum CaptureError {
     /// No profile of an access log.
     #[error("--profile: no access log of {0}; write one of {names}", names = LogProfile::names())]
     AccessLog(String),
+    /// No profile of the tap.
+    #[error("--profile: no tap of {0}; write one of {names}", names = TapProfile::names())]
+    Tap(String),
     /// No profile of pushed telemetry.
     #[error(
         "profile {0}: write litellm or genai; other gateways are read by --source prometheus or access-log"
@@ -118,7 +129,10 @@ impl CaptureError {
         match self {
             CaptureError::Read { .. } => "read",
             CaptureError::Write(_) => "write",
-            CaptureError::Rules(_) | CaptureError::AccessLog(_) | CaptureError::Profile(_) => "profile",
+            CaptureError::Rules(_)
+            | CaptureError::AccessLog(_)
+            | CaptureError::Tap(_)
+            | CaptureError::Profile(_) => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }
@@ -261,6 +275,10 @@ fn take(
             return intake.take(Signal::AccessLog, encoding, bytes, Now::Replay(now_ms)).map(|_| ());
         }
         CaptureSource::OtlpLogs if intake.counts_logs() => Signal::Logs,
+        CaptureSource::Tap => {
+            let Some(profile) = intake.tap_profile() else { return Err(Refusal::ContentType) };
+            return har::count(intake, profile, bytes, now_ms);
+        }
         CaptureSource::OtlpLogs | CaptureSource::Prometheus => {
             intake.skip_payload();
             return Ok(());

@@ -4,4 +4,5 @@ pub mod catalog;
 pub mod classify;
 pub mod count;
 pub mod detect;
+pub mod har;
 pub mod preview;

@@ -36,6 +36,7 @@ pub fn preview(
         Signal::AccessLog => CaptureSource::AccessLog,
         Signal::Logs => CaptureSource::OtlpLogs,
         Signal::Als => CaptureSource::Als,
+        Signal::Tap => CaptureSource::Tap,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
     let intake = source.intake(config.profile(), aliases, now_ms)?;

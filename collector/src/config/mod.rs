@@ -5,6 +5,7 @@
 
 mod access_log;
 mod prometheus;
+mod tap;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
 pub use access_log::{AccessLogSource, StartAt};
 pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
+pub use tap::TapSource;
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -111,6 +113,8 @@ pub enum Source {
     Prometheus(PrometheusSource),
     /// A gateway's access log.
     AccessLog(AccessLogSource),
+    /// What passes through a reverse proxy before the server.
+    Tap(TapSource),
 }
 
 /// OTLP from the gateway.
@@ -302,6 +306,9 @@ impl Config {
         if let Source::AccessLog(log) = &self.source {
             log.check()?;
         }
+        if let Source::Tap(tap) = &self.source {
+            tap.check()?;
+        }
         if self.receiver.max_body_bytes < 1_024 {
             return fail("receiver.max_body_bytes", "write 1024 or more".to_owned());
         }
@@ -354,6 +361,7 @@ impl Config {
             Source::Webhook(webhook) => webhook.profile.name(),
             Source::Prometheus(prometheus) => &prometheus.profile,
             Source::AccessLog(log) => log.profile.name(),
+            Source::Tap(tap) => tap.profile.name(),
         }
     }
 
@@ -364,6 +372,7 @@ impl Config {
             Source::Webhook(webhook) => Some(webhook.profile.into()),
             Source::Prometheus(_) => None,
             Source::AccessLog(log) => Some(log.profile.into()),
+            Source::Tap(tap) => Some(tap.profile.into()),
         }
     }
 
@@ -375,6 +384,7 @@ impl Config {
             Source::Webhook(_) => Signal::Webhook,
             Source::Prometheus(_) => Signal::Prometheus,
             Source::AccessLog(log) => log.signal(),
+            Source::Tap(_) => Signal::Tap,
         }
     }
 }

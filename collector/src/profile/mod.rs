@@ -43,6 +43,8 @@ pub enum Dialect {
     Telemetry(Profile),
     /// An access log.
     AccessLog(access_log::LogProfile),
+    /// What passes through the tap.
+    Tap(tap::TapProfile),
 }
 
 impl From<Profile> for Dialect {
@@ -57,11 +59,18 @@ impl From<access_log::LogProfile> for Dialect {
     }
 }
 
+impl From<tap::TapProfile> for Dialect {
+    fn from(profile: tap::TapProfile) -> Dialect {
+        Dialect::Tap(profile)
+    }
+}
+
 impl std::fmt::Display for Dialect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Dialect::Telemetry(profile) => write!(f, "profile {}", profile.name()),
             Dialect::AccessLog(profile) => write!(f, "access-log profile {}", profile.name()),
+            Dialect::Tap(profile) => write!(f, "tap profile {}", profile.name()),
         }
     }
 }
@@ -72,6 +81,7 @@ impl Dialect {
         match self {
             Dialect::Telemetry(profile) => profile.gateway_product(),
             Dialect::AccessLog(profile) => profile.gateway_product(),
+            Dialect::Tap(profile) => profile.gateway_product(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::count::MetTarget;
 use crate::discard::Refusal;
 use crate::intake::{Accepted, Encoding, Now, Signal};
 use crate::profile::prometheus::Target;
+use crate::profile::tap::{End, Exchange};
 use crate::source::access_log::LogPosition;
 use crate::window::Edge;
 
@@ -106,6 +107,12 @@ impl Gate {
         if let Some(position) = read_to {
             intake.set_read_to(position);
         }
+    }
+
+    /// Counts an exchange that has passed through the tap.
+    pub fn take_exchange(&self, exchange: Exchange, end: End, address: &str, served_model: &str) {
+        let now_ms = self.clock.now_ms();
+        self.edge().intake().take_exchange(exchange, end, address, served_model, now_ms);
     }
 
     /// Notes a body that was refused before it could be read.

@@ -157,6 +157,7 @@ impl Exchange {
         served_model: &str,
         mapper: &mut Mapper,
     ) -> Result<Observation, Discard> {
+        let is_asked_whole = matches!(self.request, Body::Passed(_));
         let (asked, told) = (self.request.told(), self.answer.told());
         let Some((api, route, named)) = self.route else { return Err(Skip::NotInference.into()) };
         let head = self.head.as_ref();
@@ -184,7 +185,7 @@ impl Exchange {
             let address = if self.server.file.upstream == UpstreamKind::Server { address } else { "" };
             mapper.classifier.classify(model, Origin { provider: label, address })
         };
-        let streaming = streaming(route.stream, &asked, head);
+        let streaming = streaming(route.stream, asked.stream, is_asked_whole, head);
         let mut key = cell_key(&classification, route.operation, streaming, outcome);
         key.choice = match head.and_then(|head| head.target) {
             None => Choice::Unknown,
@@ -233,16 +234,22 @@ fn outcome(end: End, status: Option<u16>, is_error: bool) -> Outcome {
     }
 }
 
-fn streaming(rule: StreamFile, asked: &Told, head: Option<&Answered>) -> Streaming {
-    let is_answered = head.is_some_and(|head| head.status < 400);
-    let framing = head.and_then(|head| head.framing);
+/// By the answer, else by what was asked for; unknown if the request did not pass whole and said nothing so far.
+fn streaming(
+    rule: StreamFile,
+    asked: Option<bool>,
+    is_asked_whole: bool,
+    head: Option<&Answered>,
+) -> Streaming {
+    let framing = head.filter(|head| head.status < 400).and_then(|head| head.framing);
     let is_stream = match (rule, framing) {
         (StreamFile::Yes, _) => true,
         (StreamFile::No, _) => false,
-        (_, Some(Framing::Events | Framing::Lines | Framing::AwsEvents)) if is_answered => true,
-        (_, Some(Framing::Json)) if is_answered => false,
-        (StreamFile::Asked, _) => asked.stream == Some(true),
-        (StreamFile::DefaultYes, _) => asked.stream != Some(false),
+        (_, Some(Framing::Events | Framing::Lines | Framing::AwsEvents)) => true,
+        (_, Some(Framing::Json)) => false,
+        (_, None) if !is_asked_whole && asked.is_none() => return Streaming::Unknown,
+        (StreamFile::Asked, None) => asked == Some(true),
+        (StreamFile::DefaultYes, None) => asked != Some(false),
     };
     if is_stream { Streaming::Yes } else { Streaming::No }
 }

@@ -1,0 +1,112 @@
+//! The tap: a reverse proxy in front of one server, which counts what passes. The network side of `source: tap`.
+//!
+//! In: HTTP/1.1 and HTTP/2 (by prior knowledge) from clients. Out: the same requests to the upstream, its answers back, and
+//! one exchange each to `Gate`, at its end.
+//! Guarantees: bodies, trailers and status pass as they are, byte for byte, as they come, with backpressure and no limit of
+//! size or time: how long an answer may take is for client and server to say. Headers pass but for those of the connection
+//! (RFC 9110, 7.6.1), `expect`, which is answered here, and `host`, which is the upstream's; none is added. Upgrades pass both ways and
+//! are not looked into. A client that leaves ends its request upstream. Nothing is sent twice, but where a kept connection
+//! was found closed before a byte of the request was written. What cannot be understood passes all the same.
+//! A request that the upstream cannot be reached for is answered with 502, and so is counted.
+//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101.
+
+mod body;
+mod serve;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::TapSource;
+use crate::receiver::Gate;
+use serve::Tap;
+use upstream::Upstream;
+pub use upstream::UpstreamError;
+
+/// Largest head of a request or an answer, and largest read, bytes: as much as nginx takes, and no more memory a connection.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Pause after a connection could not be accepted, when the process has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `listener` until `shutdown`, then until every open exchange has ended. Ending the task cuts them.
+///
+/// # Errors
+/// The certificates of the upstream cannot be read.
+pub fn start(
+    tasks: &mut JoinSet<()>,
+    source: &TapSource,
+    listener: TcpListener,
+    gate: &Gate,
+    shutdown: &CancellationToken,
+) -> Result<(), UpstreamError> {
+    let tap = Arc::new(Tap::new(source, Upstream::new(source)?, gate.clone()));
+    let places = Arc::new(Semaphore::new(source.max_connections));
+    tasks.spawn(accept(listener, tap, places, shutdown.clone()));
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, tap: Arc<Tap>, places: Arc<Semaphore>, shutdown: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        // Without a free place the next connection waits with the kernel.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let (tap, shutdown) = (Arc::clone(&tap), shutdown.clone());
+                    connections.spawn(async move {
+                        connection(stream, tap, shutdown).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no connection accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let upgrades = shutdown.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (tap, upgrades) = (Arc::clone(&tap), upgrades.clone());
+        async move { Ok::<_, std::convert::Infallible>(tap.exchange(request, upgrades).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().auto_date_header(false).max_buf_size(MAX_BUFFER_BYTES);
+    builder.http2().auto_date_header(false).max_header_list_size(MAX_BUFFER_BYTES as u32);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A client that left, or no HTTP: its exchange is counted where it ends.
+        tracing::debug!(%error, "connection ended");
+    }
+}
