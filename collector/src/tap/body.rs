@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::serve::Tap;
+use super::upstream::Link;
 use crate::profile::tap::{End, Exchange};
 
 /// An exchange while it passes: its request goes with the upstream's connection, its answer with the client's.
@@ -21,11 +22,17 @@ struct State {
     exchange: Option<Exchange>,
     /// The client broke off while it sent its request.
     is_client_gone: bool,
+    /// The request has passed whole.
+    is_sent: bool,
 }
 
 impl Passing {
     pub(super) fn new(exchange: Exchange) -> Passing {
-        Passing(Arc::new(Mutex::new(State { exchange: Some(exchange), is_client_gone: false })))
+        Passing(Arc::new(Mutex::new(State {
+            exchange: Some(exchange),
+            is_client_gone: false,
+            is_sent: false,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -37,6 +44,18 @@ impl Passing {
         if let Some(exchange) = &mut self.state().exchange {
             show(exchange);
         }
+    }
+
+    pub(super) fn request_end(&self) {
+        let mut state = self.state();
+        state.is_sent = true;
+        if let Some(exchange) = &mut state.exchange {
+            exchange.request_end();
+        }
+    }
+
+    pub(super) fn is_sent(&self) -> bool {
+        self.state().is_sent
     }
 
     pub(super) fn is_client_gone(&self) -> bool {
@@ -58,6 +77,14 @@ impl Guard {
 
     pub(super) fn ends(&mut self, end: End) {
         self.end = end;
+    }
+
+    /// The answer has passed whole; its connection can be used again.
+    pub(super) fn completes(&mut self, link: Option<Link>) {
+        self.end = End::Complete;
+        if let Some(link) = link {
+            self.tap.keep(link);
+        }
     }
 }
 
@@ -97,11 +124,11 @@ impl Body for RequestBody {
                     self.passing.with(|exchange| exchange.request_piece(piece));
                 }
                 if self.inner.is_end_stream() {
-                    self.passing.with(Exchange::request_end);
+                    self.passing.request_end();
                 }
             }
             Poll::Ready(Some(Err(_))) => self.passing.state().is_client_gone = true,
-            Poll::Ready(None) => self.passing.with(Exchange::request_end),
+            Poll::Ready(None) => self.passing.request_end(),
             Poll::Pending => {}
         }
         polled
@@ -122,9 +149,13 @@ pub(super) enum AnswerBody {
     Passing {
         /// The body.
         inner: Incoming,
+        /// The connection it comes over, if that is driven from here.
+        link: Option<Link>,
         /// Counts when the body ends or is dropped.
         guard: Guard,
     },
+    /// The upstream's, which has broken off.
+    Broken(Option<hyper::Error>),
     /// Our own, for want of one.
     Own(Full<Bytes>),
 }
@@ -138,9 +169,16 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
+            AnswerBody::Broken(error) => Poll::Ready(error.take().map(Err)),
             AnswerBody::Own(text) => Pin::new(text).poll_frame(context).map_err(|never| match never {}),
-            AnswerBody::Passing { inner, guard } => {
-                let polled = Pin::new(&mut *inner).poll_frame(context);
+            AnswerBody::Passing { inner, link, guard } => {
+                let mut polled = Pin::new(&mut *inner).poll_frame(context);
+                if polled.is_pending()
+                    && let Some(link) = link
+                {
+                    link.poll(context);
+                    polled = Pin::new(&mut *inner).poll_frame(context);
+                }
                 match &polled {
                     Poll::Ready(Some(Ok(frame))) => {
                         if let Some(piece) = frame.data_ref() {
@@ -148,14 +186,18 @@ impl Body for AnswerBody {
                         }
                         // A body of known length is not asked again after its last frame, nor is any after trailers.
                         if inner.is_end_stream() || frame.is_trailers() {
-                            guard.ends(End::Complete);
+                            guard.completes(link.take());
                         }
                     }
                     Poll::Ready(Some(Err(_))) => guard.ends(End::UpstreamBroke),
-                    Poll::Ready(None) => guard.ends(End::Complete),
+                    Poll::Ready(None) => guard.completes(link.take()),
                     Poll::Pending => {}
                 }
-                polled
+                let Poll::Ready(Some(Err(error))) = polled else { return polled };
+                // What came before it goes out first.
+                *self = AnswerBody::Broken(Some(error));
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
@@ -163,6 +205,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             AnswerBody::Passing { inner, .. } => inner.is_end_stream(),
+            AnswerBody::Broken(error) => error.is_none(),
             AnswerBody::Own(text) => text.is_end_stream(),
         }
     }
@@ -170,6 +213,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Passing { inner, .. } => inner.size_hint(),
+            AnswerBody::Broken(_) => SizeHint::default(),
             AnswerBody::Own(text) => text.size_hint(),
         }
     }

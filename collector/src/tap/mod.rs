@@ -8,7 +8,7 @@
 //! are not looked into. A client that leaves ends its request upstream. Nothing is sent twice, but where a kept connection
 //! was found closed before a byte of the request was written. What cannot be understood passes all the same.
 //! A request that the upstream cannot be reached for is answered with 502, and so is counted.
-//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101.
+//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1.
 
 mod body;
 mod serve;
@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -34,6 +35,8 @@ pub use upstream::UpstreamError;
 
 /// Largest head of a request or an answer, and largest read, bytes: as much as nginx takes, and no more memory a connection.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Descriptors for everything else: spool, uplink, admin port.
+const OTHER_DESCRIPTORS: u64 = 256;
 /// Pause after a connection could not be accepted, when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,14 +51,34 @@ pub fn start(
     gate: &Gate,
     shutdown: &CancellationToken,
 ) -> Result<(), UpstreamError> {
+    raise_descriptor_limit(source.max_connections as u64);
     let tap = Arc::new(Tap::new(source, Upstream::new(source)?, gate.clone()));
     let places = Arc::new(Semaphore::new(source.max_connections));
     tasks.spawn(accept(listener, tap, places, shutdown.clone()));
     Ok(())
 }
 
+/// Every exchange takes two descriptors. The system's usual 1,024 are soft: a process may have more if it asks.
+fn raise_descriptor_limit(connections: u64) {
+    let needed = 2 * connections + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+    if raised.is_err() || current < needed {
+        tracing::warn!(
+            needed,
+            current,
+            "too few file descriptors for source.tap.max_connections; connections wait when they are used up"
+        );
+    }
+}
+
 async fn accept(listener: TcpListener, tap: Arc<Tap>, places: Arc<Semaphore>, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
+    let mut sweeps = tokio::time::interval(upstream::IDLE);
     loop {
         // Without a free place the next connection waits with the kernel.
         let accepted = async {
@@ -77,6 +100,7 @@ async fn accept(listener: TcpListener, tap: Arc<Tap>, places: Arc<Semaphore>, sh
                 }
             },
             Some(_) = connections.join_next() => {}
+            _ = sweeps.tick() => tap.sweep(),
             () = shutdown.cancelled() => break,
         }
     }

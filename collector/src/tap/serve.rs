@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{AnswerBody, Guard, Passing, RequestBody};
-use super::upstream::Upstream;
+use super::upstream::{Link, NoAnswer, Upstream};
 use crate::config::TapSource;
 use crate::profile::tap::{End, Exchange, Head, TapProfile};
 use crate::receiver::Gate;
@@ -46,6 +46,15 @@ impl Tap {
         self.gate.take_exchange(exchange, end, self.upstream.host(), &self.served_model);
     }
 
+    pub(super) fn keep(&self, link: Link) {
+        self.upstream.keep(link);
+    }
+
+    /// Closes connections to the upstream that are not used.
+    pub(super) fn sweep(&self) {
+        self.upstream.sweep();
+    }
+
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut request: Request<Incoming>,
@@ -66,13 +75,18 @@ impl Tap {
             guard.ends(End::Complete);
             return own(StatusCode::BAD_REQUEST, "the path is none\n");
         };
-        let mut answer = match self.upstream.send(request).await {
-            Ok(answer) => answer,
+        let sent = if is_upgrade {
+            self.upstream.send_upgrade(request).await.map(|answer| (answer, None))
+        } else {
+            self.upstream.send(request).await.map(|(answer, link)| (answer, Some(link)))
+        };
+        let (mut answer, link) = match sent {
+            Ok(answered) => answered,
             Err(error) => {
-                let end = match (passing.is_client_gone(), error.is_connect()) {
-                    (true, _) => End::ClientLeft,
-                    (false, true) => End::Unreachable,
-                    (false, false) => End::UpstreamBroke,
+                let end = match &error {
+                    _ if passing.is_client_gone() => End::ClientLeft,
+                    NoAnswer::Unreachable(_) => End::Unreachable,
+                    NoAnswer::Broken(_) => End::UpstreamBroke,
                 };
                 guard.ends(end);
                 tracing::debug!(%error, ?end, "no answer of the upstream");
@@ -86,13 +100,21 @@ impl Tap {
             if let Some(client_side) = client_side {
                 tokio::spawn(both_ways(client_side, server_side, shutdown));
             }
-        } else {
-            remove_of_connection(answer.headers_mut());
+            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
         }
+        remove_of_connection(answer.headers_mut());
+        let link = match link {
+            Some(link) if !passing.is_sent() => {
+                link.detach();
+                None
+            }
+            link => link,
+        };
         if answer.body().is_end_stream() {
-            guard.ends(End::Complete);
+            guard.completes(link);
+            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
         }
-        answer.map(|inner| AnswerBody::Passing { inner, guard })
+        answer.map(|inner| AnswerBody::Passing { inner, link, guard })
     }
 
     /// The request as the upstream gets it.
@@ -103,11 +125,11 @@ impl Tap {
         is_upgrade: bool,
     ) -> Option<Request<RequestBody>> {
         let (mut head, body) = request.into_parts();
-        head.uri = self.upstream.uri(head.uri.path_and_query()).ok()?;
+        head.uri = self.upstream.target(head.uri.path_and_query()).ok()?;
         head.version = Version::HTTP_11;
         let upgrade = head.headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
         remove_of_connection(&mut head.headers);
-        head.headers.remove(HOST);
+        head.headers.insert(HOST, HeaderValue::from_str(self.upstream.authority()).ok()?);
         head.headers.remove(EXPECT);
         if let Some(protocol) = upgrade {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -116,7 +138,7 @@ impl Tap {
         // Keeps extensions of the server's side (its upgrade) out of the client's.
         head.extensions.clear();
         if body.is_end_stream() {
-            passing.with(Exchange::request_end);
+            passing.request_end();
         }
         Some(Request::from_parts(head, RequestBody::new(body, passing.clone())))
     }
