@@ -124,9 +124,12 @@ fn act(command: Command) -> anyhow::Result<()> {
                 read.unwrap_or_else(|| format!("profile {}", config.profile())),
                 config.window_s,
                 config.environment,
-                config.vantage,
+                config.vantage()?.name(),
                 config.uplink.endpoint
             );
+            if let Some(note) = config.standing_note() {
+                println!("note: {note}");
+            }
             Ok(())
         }
         Command::Preview { config, files } => {

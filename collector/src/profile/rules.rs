@@ -4,7 +4,8 @@
 //!
 //! ```yaml
 //! gateway: kong                    # gateway_product of the reports, and the name of the profile
-//! vantage: gateway                 # where such a page stands: gateway or server
+//! vantage: gateway                 # where such a page stands: gateway, or server, which runs the model itself
+//! behind_gateway: true             # it often stands behind a gateway; a server always may
 //! versions: "22246ef (2026-07-01), read"
 //! notes: ["what it cannot tell"]
 //! prometheus:
@@ -55,6 +56,9 @@ pub struct ProfileFile {
     pub gateway: String,
     /// Where the gateway or server stands.
     pub vantage: String,
+    /// A gateway of engines that often stands behind a gateway of applications; see `may_stand_behind_gateway`.
+    #[serde(default)]
+    pub behind_gateway: bool,
     /// Which versions the rules were read or measured on.
     pub versions: String,
     /// What a person should know.
@@ -274,6 +278,12 @@ impl ProfileFile {
             return Err(fail("prometheus.requests: write at least one metric".to_owned()));
         }
         Ok(file)
+    }
+
+    /// Whether a contributor may say that a counted gateway stands in front of it: a model server or a router of engines. What
+    /// applications talk to does not: its counts would be missing from every split.
+    pub fn may_stand_behind_gateway(&self) -> bool {
+        self.behind_gateway || self.vantage == Vantage::Server.name()
     }
 }
 
