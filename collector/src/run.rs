@@ -189,7 +189,8 @@ fn edge(
         Source::AccessLog(log) => Intake::new(log.profile, classifier, started_nano),
         Source::Prometheus(prometheus) => {
             let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
-            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano);
+            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano)
+                .with_entry_models(&prometheus.entry_models);
             if let Some(state) = series_file.recover(|position| spool.holds(position))?
                 && !intake.restore(&state)
             {

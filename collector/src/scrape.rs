@@ -32,6 +32,7 @@ use crate::count::MetTarget;
 use crate::deliver::series_file::SeriesFile;
 use crate::discard::Refusal;
 use crate::profile::prometheus::Target;
+use crate::profile::rules::{self, NativeOnly};
 use crate::receiver::Gate;
 
 /// Text first: OpenMetrics tells when a series began, the older format is understood by all.
@@ -60,6 +61,14 @@ pub enum ScrapeError {
     /// An answer that is no page.
     #[error("answered {0}{1}")]
     Status(StatusCode, &'static str),
+    /// Histograms that the text format cannot hold.
+    #[error("answered {status}, as it does when its histograms are native only: {fix}")]
+    NativeHistograms {
+        /// The answer.
+        status: StatusCode,
+        /// What to write in the gateway's configuration.
+        fix: String,
+    },
     /// The page.
     #[error("{0}")]
     Refused(Refusal),
@@ -74,6 +83,7 @@ impl ScrapeError {
             ScrapeError::Unreachable(_) => "unreachable",
             ScrapeError::Timeout => "timeout",
             ScrapeError::Status(..) => "status",
+            ScrapeError::NativeHistograms { .. } => "native_histograms",
             ScrapeError::Refused(refusal) => refusal.name(),
         }
     }
@@ -98,6 +108,7 @@ pub struct Scraper {
     uri: Uri,
     timeout: Duration,
     max_bytes: usize,
+    native_only: Option<NativeOnly>,
 }
 
 impl Scraper {
@@ -113,7 +124,13 @@ impl Scraper {
             .build();
         let uri = target.url.parse().map_err(|_| ScrapeError::Tls("url is none".to_owned()))?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes })
+        Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes, native_only: None })
+    }
+
+    /// Tells a page with native histograms only apart from other faults.
+    #[must_use]
+    pub fn with_native_only(self, native_only: Option<NativeOnly>) -> Scraper {
+        Scraper { native_only, ..self }
     }
 
     /// The page, decompressed.
@@ -134,6 +151,9 @@ impl Scraper {
         let request = request.body(Empty::new()).map_err(|error| unreachable(&error))?;
         let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
+        if let Some(native) = self.native_only.as_ref().filter(|native| native.status == status.as_u16()) {
+            return Err(ScrapeError::NativeHistograms { status, fix: native.fix.clone() });
+        }
         if status != StatusCode::OK {
             let fix = match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -227,8 +247,11 @@ pub fn start(
     shutdown: &CancellationToken,
 ) -> Result<(), ScrapeError> {
     let interval = Duration::from_secs(source.interval_s);
+    // The profile was read when the configuration was checked.
+    let native_only = rules::named(&source.profile).ok().and_then(|profile| profile.prometheus.native_only);
     for (place, target) in source.targets.iter().enumerate() {
-        let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?;
+        let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?
+            .with_native_only(native_only.clone());
         let (gate, stats, shutdown) = (gate.clone(), Arc::clone(stats), shutdown.clone());
         let series_file = series_file.clone();
         // Spread, so that not all pages are in memory at once.

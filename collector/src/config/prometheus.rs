@@ -16,6 +16,9 @@ pub struct PrometheusSource {
     pub profile: String,
     /// The pages. Each process has its own; never an address with a load balancer behind it.
     pub targets: Vec<ScrapeTarget>,
+    /// The names on the pages whose requests count; without it all. For ensembles (Triton), whose parts count a request again.
+    #[serde(default)]
+    pub entry_models: Vec<String>,
     /// Seconds between two pages of a target, 5 to 300.
     #[serde(default = "default_scrape_interval")]
     pub interval_s: u64,

@@ -9,6 +9,7 @@
 //! versions: "22246ef (2026-07-01), read"
 //! notes: ["what it cannot tell"]
 //! prometheus:
+//!   native_only: {status: 500, fix: "..."}   # what it answers to the text format when its histograms are native only
 //!   detect: [kong_ai_llm_requests] # a page with one of these is of this gateway
 //!   prefixes: [kserve_]            # also accepted before every name; `_total` and `:` for `_` are accepted anyway
 //!   requests:                      # ranked: the first list of which the page has a sample counts, later ones are synonyms
@@ -19,6 +20,7 @@
 //!         provider: ai_provider
 //!         address: api_base
 //!         operation: chat          # or {label: op}, read as GenAI operation names; default chat
+//!                                  # or {label: method, values: {embedding: embeddings}}; other values are no inference
 //!         outcome: ok              # or {status: code, class: error} or {label: reason, values: {stop: ok}, default: unknown}
 //!         streaming: "no"          # or {label: mode, values: [stream]}; default unknown
 //!         choice: first            # or {label: fallback_index, first: ["0"]}; default unknown
@@ -26,6 +28,7 @@
 //!         except: {cache: [hit]}   # samples with this value are skipped
 //!         unserved: {class: [ProxyException]}  # such a request reached no model: counted without model and attempt
 //!         less: {metric: hits, on: {model: model}}             # increments to take off: cache replays
+//!         retried: {metric: m, on: {...}, except: {index: ["0"]}}   # of the increments, as many had another try: attempts only
 //!         streamed: {metric: ttft, value: count, on: {...}}    # of the increments, as many were streamed, the rest not
 //!         fallback: {metric: fallbacks, on: {...}}             # of the increments, as many were a fallback, the rest not
 //!   attempts: ...                  # same; without it every request that reached a model is one attempt
@@ -74,6 +77,8 @@ pub struct ProfileFile {
 pub struct PrometheusRules {
     /// Metrics of which one is on every page of this gateway and on no other's.
     pub detect: Vec<String>,
+    /// What its page answers when its histograms are native only, which the text format cannot hold.
+    pub native_only: Option<NativeOnly>,
     /// Also accepted before every metric's name.
     #[serde(default)]
     pub prefixes: Vec<String>,
@@ -85,6 +90,16 @@ pub struct PrometheusRules {
     /// Tokens, by rank.
     #[serde(default)]
     pub tokens: Vec<Vec<MetricRule>>,
+}
+
+/// How a gateway shows that its histograms are native only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NativeOnly {
+    /// The HTTP status of its answer to a request for the text format.
+    pub status: u16,
+    /// What to write in its configuration.
+    pub fix: String,
 }
 
 /// What a value of a metric is.
@@ -142,6 +157,8 @@ pub struct MetricRule {
     pub unserved: Values,
     /// Increments to take off.
     pub less: Option<Join>,
+    /// Increments after which the gateway tried again: attempts, but not how a request ended.
+    pub retried: Option<Join>,
     /// Increments that were streamed.
     pub streamed: Option<Join>,
     /// Increments that were a fallback.
@@ -171,6 +188,12 @@ pub struct Join {
     pub value: ValueKind,
     /// Our label to theirs: the values must be the same.
     pub on: BTreeMap<String, String>,
+    /// Its samples that say so.
+    #[serde(default)]
+    pub only: Values,
+    /// Its samples that do not.
+    #[serde(default)]
+    pub except: Values,
 }
 
 /// Operation of a sample.
@@ -179,6 +202,13 @@ pub struct Join {
 pub enum OperationRule {
     /// Always this one.
     Fixed(String),
+    /// By values of a label; any other value is no inference.
+    Values {
+        /// The label.
+        label: String,
+        /// Value to operation.
+        values: BTreeMap<String, String>,
+    },
     /// By a label with GenAI operation names.
     Label {
         /// The label.

@@ -81,6 +81,8 @@ pub struct PagePlan {
     names: HashMap<Box<[u8]>, (u16, u16), foldhash::fast::RandomState>,
     /// The profile tells attempts apart from requests.
     tells_attempts: bool,
+    /// The names whose requests count; all if empty.
+    entry_models: Vec<String>,
 }
 
 impl PagePlan {
@@ -100,6 +102,7 @@ impl PagePlan {
             uses: Vec::new(),
             names: HashMap::default(),
             tells_attempts: !rules.attempts.is_empty(),
+            entry_models: Vec::new(),
         };
         let sections = [
             (&rules.requests, PointClass::Requests),
@@ -127,6 +130,17 @@ impl PagePlan {
         ));
         plan.index(wanted, &rules.prefixes);
         Ok(plan)
+    }
+
+    /// Counts the requests of these names only: of an ensemble the entry, whose parts count the same request again.
+    #[must_use]
+    pub fn with_entry_models(mut self, names: &[String]) -> PagePlan {
+        self.entry_models = names.to_vec();
+        self
+    }
+
+    fn is_entry(&self, name: &str) -> bool {
+        self.entry_models.is_empty() || self.entry_models.iter().any(|entry| entry == name)
     }
 
     /// Notes every accepted spelling of every wanted name.
