@@ -36,7 +36,8 @@ use crate::profile::rules::{self, NativeOnly};
 use crate::receiver::Gate;
 
 /// Text first: OpenMetrics tells when a series began, the older format is understood by all.
-const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+pub(crate) const ACCEPTED: &str =
+    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// Why a page could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +99,21 @@ pub struct ScrapeStats {
     pub failed: AtomicU64,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+/// An HTTP client that trusts what a target says.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// The client for `target`.
+///
+/// # Errors
+/// Its certificates cannot be read.
+pub(crate) fn client(target: &ScrapeTarget) -> Result<HttpClient, ScrapeError> {
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls(target)?)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
 
 /// Asks one target.
 #[derive(Clone)]
@@ -117,13 +132,8 @@ impl Scraper {
     /// # Errors
     /// They cannot be read, or the address is none.
     pub fn new(target: &ScrapeTarget, timeout: Duration, max_bytes: usize) -> Result<Scraper, ScrapeError> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls(target)?)
-            .https_or_http()
-            .enable_http1()
-            .build();
         let uri = target.url.parse().map_err(|_| ScrapeError::Tls("url is none".to_owned()))?;
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = client(target)?;
         Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes, native_only: None })
     }
 
@@ -177,7 +187,7 @@ impl Scraper {
 }
 
 /// The causes of an error, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -187,7 +197,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let mut page = Vec::new();
     let limit = max_bytes as u64 + 1;
     MultiGzDecoder::new(body).take(limit).read_to_end(&mut page).map_err(|_| Refusal::Encoding)?;
@@ -200,7 +210,7 @@ fn read_secret(path: &Path) -> Result<String, ScrapeError> {
     Ok(text.trim().to_owned())
 }
 
-fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>, ScrapeError> {
+pub(crate) fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>, ScrapeError> {
     let text = match (&target.bearer_token_file, &target.basic_auth) {
         (Some(path), _) => format!("Bearer {}", read_secret(path)?),
         (None, Some(basic)) => {

@@ -8,6 +8,7 @@
 //! behind_gateway: true             # it often stands behind a gateway; a server always may
 //! versions: "22246ef (2026-07-01), read"
 //! notes: ["what it cannot tell"]
+//! look: ...                        # what `doctor` looks for, see `look.rs`
 //! prometheus:
 //!   native_only: {status: 500, fix: "..."}   # what it answers to the text format when its histograms are native only
 //!   detect: [kong_ai_llm_requests] # a page with one of these is of this gateway
@@ -41,6 +42,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Vantage};
 
+use super::look::PageLook;
+
 /// Why a profile is not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("profile {profile}: {fix}")]
@@ -67,6 +70,8 @@ pub struct ProfileFile {
     /// What a person should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What `doctor` looks for.
+    pub look: PageLook,
     /// Rules for `/metrics` pages.
     pub prometheus: PrometheusRules,
 }
