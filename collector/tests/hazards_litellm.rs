@@ -5,6 +5,7 @@
 //! | page: cache hits count as full requests with full tokens | `page_cache_hits_are_taken_off_requests` |
 //! | page: a stream that the client left is a success with estimated tokens | `page_a_stream_the_client_left_is_counted_as_told` |
 //! | page: bad key and unknown model reach no model, and stand in `llm_api_failed` with an empty api_base | `page_bad_key_and_unknown_model_are_no_attempts` |
+//! | page: refusals on every route, the page's own too, are failed requests (measured on 1.106.2) | `page_refusals_that_are_no_inference_do_not_count` |
 //! | page: labels with mail addresses, client addresses, keys | `page_identity_labels_are_not_kept` |
 //! | page: `"None"` means missing | `page_none_is_unknown_and_stays_a_row` |
 //! | page: series of end users are evicted | `page_a_series_that_was_evicted_begins_anew` |
@@ -103,6 +104,30 @@ fn page_bad_key_and_unknown_model_are_no_attempts() {
     // Eight calls reached the provider; LiteLLM tells two tries of one deployment as one.
     assert_eq!(totals("litellm", &page).attempts, 6);
     assert_eq!(totals("litellm", &page).requests, 7);
+}
+
+#[test]
+fn page_refusals_that_are_no_inference_do_not_count() {
+    let line = |route: &str| {
+        format!(
+            "litellm_proxy_failed_requests_metric_total{{api_provider=\"None\",exception_class=\"Exception\",exception_status=\"None\",\
+             model_id=\"None\",requested_model=\"\",route=\"{route}\"}} 1.0\n"
+        )
+    };
+    let routes =
+        ["/metrics", "/metrics/", "/v1/models", "/key/info", "/v1/chat/completions", "/v1/embeddings"];
+    let mut litellm = pages("litellm", 0);
+    take_page(&mut litellm, &routes.map(line).concat(), 0);
+    assert_eq!(skipped(&mut litellm), [("operation", 4)]);
+    let operations: Vec<_> = litellm
+        .counter()
+        .take_cells()
+        .iter()
+        .map(|cell| (cell.key.operation.name(), cell.counts.requests))
+        .collect();
+    assert!(
+        operations.len() == 2 && operations.contains(&("chat", 1)) && operations.contains(&("embeddings", 1))
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@
 //!         address: api_base
 //!         operation: chat          # or {label: op}, read as GenAI operation names; default chat
 //!                                  # or {label: method, values: {embedding: embeddings}}; other values are no inference
+//!                                  # or {path: route}: the path of the usual APIs; other paths are no inference
 //!         outcome: ok              # or {status: code, class: error} or {label: reason, values: {stop: ok}, default: unknown}
 //!         streaming: "no"          # or {label: mode, values: [stream]}; default unknown
 //!         choice: first            # or {label: fallback_index, first: ["0"]}; default unknown
@@ -218,6 +219,11 @@ pub enum OperationRule {
     Label {
         /// The label.
         label: String,
+    },
+    /// By a label with the request's path; a path of none of the usual APIs is no inference.
+    Path {
+        /// The label.
+        path: String,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The network side of `doctor`: bounded `GET`s of one site, and nothing else.
 //!
-//! Guarantees: one request at a time, each bounded in time and size; redirects are not followed; the key is sent to a page that
+//! Asked are the root, the pages, and then marks one by one, until the product is told: LiteLLM counts every refused request as one
+//! of its own. Guarantees: one request at a time, each bounded in time and size; redirects are not followed; the key is sent to a page that
 //! asked for one, and nowhere else; a site that does not answer is asked once. What came is kept in memory for this run only.
 
 use std::collections::BTreeMap;
@@ -73,60 +74,74 @@ pub(super) fn split(url: &str) -> Option<(String, String)> {
     Some((format!("{scheme}://{authority}"), path.to_owned()))
 }
 
-/// Asks a site for its page, then for `marks`; `pages` are tried in order until one is a page.
-///
-/// # Errors
-/// The certificates or the key cannot be read.
-pub(super) async fn ask(
-    url: (String, String),
-    asking: &Asking,
-    pages: &[String],
-    marks: &[String],
-    is_page: impl Fn(&[u8]) -> bool,
-) -> Result<Site, ScrapeError> {
-    let (origin, given_path) = url;
-    let target = ScrapeTarget {
-        url: origin.clone(),
-        model: String::new(),
-        bearer_token_file: asking.bearer_token_file.clone(),
-        basic_auth: None,
-        ca_file: asking.ca_file.clone(),
-    };
-    let asker = Asker { client: client(&target)?, target, timeout: asking.timeout };
-    let mut site = Site { origin, given_path: given_path.clone(), ..Site::default() };
-    match asker.get("/", MARK_BYTES, false).await {
-        Ok(answer) => site.answers.insert("/".to_owned(), answer),
-        Err(ScrapeError::Refused(_)) => None,
-        Err(error) => {
-            site.unreachable = Some(error.to_string());
-            return Ok(site);
+/// A site while it is asked.
+pub(super) struct Visit {
+    asker: Asker,
+    has_key: bool,
+    /// What it answered so far.
+    pub(super) site: Site,
+}
+
+impl Visit {
+    /// Asks a site for its root, which tells whether it is there.
+    ///
+    /// # Errors
+    /// The certificates or the key cannot be read.
+    pub(super) async fn begin(
+        (origin, given_path): (String, String),
+        asking: &Asking,
+    ) -> Result<Visit, ScrapeError> {
+        let target = ScrapeTarget {
+            url: origin.clone(),
+            model: String::new(),
+            bearer_token_file: asking.bearer_token_file.clone(),
+            basic_auth: None,
+            ca_file: asking.ca_file.clone(),
+        };
+        // Read now, so that a wrong file is told as such.
+        let has_key = authorization(&target)?.is_some();
+        let asker = Asker { client: client(&target)?, target, timeout: asking.timeout };
+        let mut visit = Visit { asker, has_key, site: Site { origin, given_path, ..Site::default() } };
+        match visit.asker.get("/", MARK_BYTES, false).await {
+            Ok(answer) => {
+                visit.site.answers.insert("/".to_owned(), answer);
+            }
+            Err(error) => visit.site.unreachable = Some(error.to_string()),
         }
-    };
-    let given = std::iter::once(&given_path).filter(|path| !path.is_empty());
-    for path in given.chain(pages) {
-        if site.answers.contains_key(path) {
-            continue;
-        }
-        let Ok(mut answer) = asker.get(path, DEFAULT_MAX_BODY_BYTES, false).await else { continue };
-        if matches!(answer.status, 401 | 403) && asking.bearer_token_file.is_some() {
-            answer = asker.get(path, DEFAULT_MAX_BODY_BYTES, true).await.unwrap_or(answer);
-        }
-        let found = answer.status == 200 && is_page(&answer.body);
-        let with_key = answer.with_key;
-        site.answers.insert(path.clone(), answer);
-        if found {
-            site.again = asker.get(path, DEFAULT_MAX_BODY_BYTES, with_key).await.ok();
-            break;
+        Ok(visit)
+    }
+
+    /// Asks the given path and then `pages` in order until one is a page, and for that one twice.
+    pub(super) async fn pages(&mut self, pages: &[String], is_page: impl Fn(&[u8]) -> bool) {
+        let given = self.site.given_path.clone();
+        let given = std::iter::once(&given).filter(|path| !path.is_empty());
+        for path in given.chain(pages) {
+            if self.site.unreachable.is_some() || self.site.answers.contains_key(path) {
+                continue;
+            }
+            let Ok(mut answer) = self.asker.get(path, DEFAULT_MAX_BODY_BYTES, false).await else { continue };
+            if matches!(answer.status, 401 | 403) && self.has_key {
+                answer = self.asker.get(path, DEFAULT_MAX_BODY_BYTES, true).await.unwrap_or(answer);
+            }
+            let found = answer.status == 200 && is_page(&answer.body);
+            let with_key = answer.with_key;
+            self.site.answers.insert(path.clone(), answer);
+            if found {
+                self.site.again = self.asker.get(path, DEFAULT_MAX_BODY_BYTES, with_key).await.ok();
+                return;
+            }
         }
     }
-    for path in marks {
-        if !site.answers.contains_key(path)
-            && let Ok(answer) = asker.get(path, MARK_BYTES, false).await
+
+    /// Asks one more path.
+    pub(super) async fn mark(&mut self, path: &str) {
+        if self.site.unreachable.is_none()
+            && !self.site.answers.contains_key(path)
+            && let Ok(answer) = self.asker.get(path, MARK_BYTES, false).await
         {
-            site.answers.insert(path.clone(), answer);
+            self.site.answers.insert(path.to_owned(), answer);
         }
     }
-    Ok(site)
 }
 
 struct Asker {

@@ -90,19 +90,8 @@ pub(super) fn of_site(site: &Site, products: &Products, day: Day) -> Result<Find
     if let Some(reason) = &site.unreachable {
         return Err(vec![format!("{reason}; is the address right, and may this machine reach it?")]);
     }
-    let page = page_of(site, products);
-    let body = page.map_or(&[][..], |(_, answer)| &answer.body);
-    let detected = products.pages.iter().find(|product| product.plan.detects(body));
-    let marked = products
-        .pages
-        .iter()
-        .find(|product| fits(site, &product.look.marks) || holds_metric(body, &product.look.page_marks));
-    if let Some(product) = detected {
-        return Ok(of_page(site, product, page, day));
-    }
-    if let Some(product) = marked {
-        // A page that cannot be told by itself is this product's, once the product is known.
-        let page = page.filter(|_| !product.is_told_by_its_page);
+    let (product, page) = told_by(site, products);
+    if let Some(product) = product {
         return Ok(of_page(site, product, page, day));
     }
     let (general, silent) = match products.silent.split_last() {
@@ -119,6 +108,42 @@ pub(super) fn of_site(site: &Site, products: &Products, day: Day) -> Result<Find
         Some(look) => Ok(tap(site, look)),
         None => Err(hints(site, products, page.is_some())),
     }
+}
+
+/// The product with a profile for pages that a site is, and the page that counts its requests.
+fn told_by<'a>(
+    site: &'a Site,
+    products: &'a Products,
+) -> (Option<&'a PageProduct>, Option<(&'a str, &'a Answer)>) {
+    let page = page_of(site, products);
+    let body = page.map_or(&[][..], |(_, answer)| &answer.body);
+    if let Some(detected) = products.pages.iter().find(|product| product.plan.detects(body)) {
+        return (Some(detected), page);
+    }
+    let marked = products
+        .pages
+        .iter()
+        .find(|product| fits(site, &product.look.marks) || holds_metric(body, &product.look.page_marks));
+    match marked {
+        // A page that cannot be told by itself is this product's, once the product is known.
+        Some(marked) => (Some(marked), page.filter(|_| !marked.is_told_by_its_page)),
+        None => (None, page),
+    }
+}
+
+/// Whether it is clear what a site is, so that nothing more is asked.
+pub(super) fn is_told(site: &Site, products: &Products) -> bool {
+    let silent = products.silent.split_last().map_or(&[][..], |(_, others)| others);
+    told_by(site, products).0.is_some() || silent.iter().any(|look| fits(site, &look.marks))
+}
+
+/// Where the product of a site names its model, if its page does not.
+pub(super) fn model_path<'a>(site: &Site, products: &'a Products) -> Option<&'a str> {
+    let page = page_of(site, products);
+    let body = page.map_or(&[][..], |(_, answer)| &answer.body);
+    let product =
+        products.pages.iter().find(|product| product.plan.detects(body) || fits(site, &product.look.marks));
+    Some(product?.look.model.as_ref()?.path.as_str())
 }
 
 /// The first page among the answers, the given one before others.

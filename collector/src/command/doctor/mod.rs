@@ -25,7 +25,7 @@ use weighbridge_catalog::Day;
 
 use crate::config::Config;
 use crate::profile::rules::ProfileError;
-use ask::Asking;
+use ask::{Asking, Visit};
 use findings::{Finding, Input};
 use products::Products;
 use text::Files;
@@ -144,10 +144,19 @@ async fn look(
             ca_file: arguments.ca_file.clone(),
             timeout: Duration::from_secs(arguments.timeout_s),
         };
-        let is_page = |body: &[u8]| findings::is_page(body, products);
-        let site = ask::ask(url, &asking, &products.page_paths(), &products.mark_paths(), is_page).await;
-        let site = site.map_err(|error| wrong(error.to_string()))?;
-        return Ok(findings::of_site(&site, products, day));
+        let visit = Visit::begin(url, &asking).await;
+        let mut visit = visit.map_err(|error| wrong(error.to_string()))?;
+        visit.pages(&products.page_paths(), |body| findings::is_page(body, products)).await;
+        for path in products.mark_paths() {
+            if findings::is_told(&visit.site, products) {
+                break;
+            }
+            visit.mark(&path).await;
+        }
+        if let Some(path) = findings::model_path(&visit.site, products) {
+            visit.mark(path).await;
+        }
+        return Ok(findings::of_site(&visit.site, products, day));
     }
     let read = || -> io::Result<(Vec<u8>, PathBuf)> {
         let mut text = Vec::new();

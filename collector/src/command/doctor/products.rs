@@ -1,7 +1,7 @@
 //! Every product that `doctor` can tell, from the profile files: gateways first, the most general answer last.
 
 use crate::profile::access_log::LogProfile;
-use crate::profile::look::{Mark, PageLook, SilentLook, silent};
+use crate::profile::look::{PageLook, SilentLook, silent};
 use crate::profile::prometheus::PagePlan;
 use crate::profile::rules::{self, NativeOnly, ProfileError};
 
@@ -67,16 +67,19 @@ impl Products {
         paths
     }
 
-    /// Every path at which a product shows itself.
+    /// Every path at which a product shows itself, gateways first; what many answer comes last.
     pub(super) fn mark_paths(&self) -> Vec<String> {
+        const MANY: &str = "/v1/models";
         let of_pages = self.pages.iter().flat_map(|product| &product.look.marks);
-        let of_logs = self.logs.iter().flat_map(|profile| &profile.rules().look().marks);
         let of_silent = self.silent.iter().flat_map(|look| &look.marks);
-        let models = self.pages.iter().filter_map(|product| Some(product.look.model.as_ref()?.path.clone()));
-        let marks = of_pages.chain(of_logs).chain(of_silent).map(|mark: &Mark| mark.path.clone());
-        let mut paths: Vec<String> = marks.chain(models).collect();
-        paths.sort();
-        paths.dedup();
+        let of_logs = self.logs.iter().flat_map(|profile| &profile.rules().look().marks);
+        let mut paths: Vec<String> = Vec::new();
+        for mark in of_pages.chain(of_silent).chain(of_logs) {
+            if mark.path != MANY && !paths.contains(&mark.path) {
+                paths.push(mark.path.clone());
+            }
+        }
+        paths.push(MANY.to_owned());
         paths
     }
 }

@@ -108,6 +108,7 @@ pub(super) fn config(finding: &Finding, number: usize, of: usize, files: Files<'
     if finding.behind_gateway {
         lines.push("behind_gateway: true".to_owned());
     }
+    lines.push(format!("# gateway_id: {name}-{number}    # your name of it: a second collector of it on this machine refuses to start"));
     lines.push("uplink: {endpoint: 'http://weighbridge-ingest:4750'}   # your ingest".to_owned());
     if of > 1 {
         lines.push(format!("admin: {{listen: '127.0.0.1:{}'}}", FIRST_ADMIN_PORT + number - 1));

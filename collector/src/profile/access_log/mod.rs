@@ -7,6 +7,8 @@
 mod map;
 mod time;
 
+pub(super) use map::{PathOperation, operation_of_path};
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 

@@ -51,7 +51,12 @@ pub(super) fn labels_named(rule: &MetricRule) -> Vec<String> {
     labels.extend(rule.model_of.iter().map(|lookup| lookup.key.clone()));
     labels.extend([&rule.provider, &rule.address].into_iter().flatten().cloned());
     labels.extend(rule.only.keys().chain(rule.except.keys()).chain(rule.unserved.keys()).cloned());
-    if let Some(OperationRule::Label { label } | OperationRule::Values { label, .. }) = &rule.operation {
+    if let Some(
+        OperationRule::Label { label }
+        | OperationRule::Values { label, .. }
+        | OperationRule::Path { path: label },
+    ) = &rule.operation
+    {
         labels.push(label.clone());
     }
     match &rule.outcome {

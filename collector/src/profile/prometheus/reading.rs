@@ -13,6 +13,7 @@ use crate::classifier::Classifier;
 use crate::count::{PageRow, PointClass, SIDES};
 use crate::discard::{Skip, Tally};
 use crate::observation;
+use crate::profile::access_log::{PathOperation, operation_of_path};
 use crate::profile::rules::{
     ChoiceRule, Join, OperationRule, OutcomeRule, StreamingRule, TokensRule, ValueKind, Values,
 };
@@ -154,6 +155,13 @@ impl<'a> Reading<'a, '_> {
                     None => return Err(Skip::Operation.into()),
                 }
             }
+            Some(OperationRule::Path { path }) => match planned.value(found, path) {
+                told if is_missing_text(told) => Operation::Chat,
+                told => match operation_of_path(told) {
+                    Some(PathOperation::Inference(operation)) => operation,
+                    _ => return Err(Skip::Operation.into()),
+                },
+            },
             Some(OperationRule::Label { label }) => {
                 let name = text(&Some(label.clone()));
                 if name.is_empty() {
