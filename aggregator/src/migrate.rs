@@ -42,6 +42,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     4 "views" "0004_views.sql"
     5 "register_by_day" "0005_register_by_day.sql"
     6 "gateway_products" "0006_gateway_products.sql"
+    7 "vantage_of_views" "0007_vantage_of_views.sql"
 };
 
 const MIGRATIONS_TABLE: &str = "\

@@ -150,6 +150,15 @@ impl Intake {
         }
     }
 
+    /// Counts the requests of these names on pages only, see `PagePlan::with_entry_models`.
+    #[must_use]
+    pub fn with_entry_models(mut self, names: &[String]) -> Intake {
+        if let Input::Pages(plan) = self.input {
+            self.input = Input::Pages(Box::new(plan.with_entry_models(names)));
+        }
+        self
+    }
+
     /// The counts.
     pub fn counter(&mut self) -> &mut Counter {
         &mut self.counter

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod aliases;
+pub mod claim;
 pub mod classifier;
 pub mod command;
 pub mod config;

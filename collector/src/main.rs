@@ -12,6 +12,7 @@ use weighbridge_collector::command::catalog::{CatalogCommand, catalog, parse_day
 use weighbridge_collector::command::classify::classify;
 use weighbridge_collector::command::count::{CaptureSource, count};
 use weighbridge_collector::command::detect::detect;
+use weighbridge_collector::command::doctor::{self, DoctorArguments, DoctorError};
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
@@ -75,6 +76,8 @@ enum Command {
         #[arg(required = true)]
         pages: Vec<PathBuf>,
     },
+    /// Look at running gateways and say which input to use, what is missing, and the configuration. Only GET; nothing is sent.
+    Doctor(DoctorArguments),
     /// Say what the register says of names: CSV with header `provider,name` on standard input, CSV on standard output.
     Classify {
         /// Day of the traffic, yyyy-mm-dd, for rows without a column `at`; today by default.
@@ -97,13 +100,18 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a closed pipe cannot be told.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            let is_doctor = std::env::args_os().nth(1).is_some_and(|command| command == "doctor");
+            let usage = if is_doctor { doctor::EXIT_ARGUMENTS } else { EXIT_USAGE };
+            return if error.use_stderr() { ExitCode::from(usage) } else { ExitCode::SUCCESS };
         }
     };
     match act(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weighbridge-collector: {error:#}");
+            if let Some(DoctorError::Argument { .. }) = error.downcast_ref() {
+                return ExitCode::from(doctor::EXIT_ARGUMENTS);
+            }
             let is_config = error.downcast_ref::<weighbridge_collector::config::ConfigError>().is_some();
             if is_config { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
@@ -124,9 +132,12 @@ fn act(command: Command) -> anyhow::Result<()> {
                 read.unwrap_or_else(|| format!("profile {}", config.profile())),
                 config.window_s,
                 config.environment,
-                config.vantage,
+                config.vantage()?.name(),
                 config.uplink.endpoint
             );
+            if let Some(note) = config.standing_note() {
+                println!("note: {note}");
+            }
             Ok(())
         }
         Command::Preview { config, files } => {
@@ -145,6 +156,12 @@ fn act(command: Command) -> anyhow::Result<()> {
         Command::Detect { pages } => {
             let mut out = io::BufWriter::new(io::stdout().lock());
             let told = detect(&pages, &mut out);
+            out.flush()?;
+            Ok(told?)
+        }
+        Command::Doctor(arguments) => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let told = runtime()?.block_on(doctor::doctor(&arguments, now_ms, &mut out));
             out.flush()?;
             Ok(told?)
         }
@@ -168,6 +185,10 @@ fn read_aliases(file: Option<PathBuf>) -> anyhow::Result<Aliases> {
 }
 
 /// One thread is enough for more spans than a gateway makes, and keeps the sidecar small.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")
+}
+
 fn run_until_signal(config: Config) -> anyhow::Result<()> {
     // A level, not a filter by module: the filter's engine would be a tenth of the sidecar's code.
     let level = std::env::var("WEIGHBRIDGE_LOG").ok().and_then(|level| level.parse().ok());
@@ -175,8 +196,7 @@ fn run_until_signal(config: Config) -> anyhow::Result<()> {
         .with_max_level(level.unwrap_or(tracing::level_filters::LevelFilter::INFO))
         .with_writer(io::stderr)
         .init();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let shutdown = shutdown::on_signal()?;
         run::run(config, shutdown).await.map_err(anyhow::Error::from)

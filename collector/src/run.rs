@@ -18,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use weighbridge_catalog::{Catalogue, Day};
 
 use crate::admin::{self, Observed, SealStats};
+use crate::claim::{Claim, ClaimError};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
@@ -48,6 +49,9 @@ pub enum RunError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Another collector counts the gateway instance.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The data folder.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -84,6 +88,7 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             RunError::Config(error) => error.code(),
+            RunError::Claim(error) => error.code(),
             RunError::Spool(error) => error.code(),
             RunError::Listen { .. } => "listen",
             RunError::Random(_) => "random",
@@ -103,6 +108,10 @@ impl RunError {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let catalogue = weighbridge_catalog::embedded();
+    let _claim = Claim::take(&config)?;
+    if let Some(note) = config.standing_note() {
+        tracing::info!("{note}");
+    }
     let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);
@@ -190,7 +199,8 @@ fn edge(
         Source::Tap(tap) => Intake::new(tap.profile, classifier, started_nano),
         Source::Prometheus(prometheus) => {
             let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
-            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano);
+            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano)
+                .with_entry_models(&prometheus.entry_models);
             if let Some(state) = series_file.recover(|position| spool.holds(position))?
                 && !intake.restore(&state)
             {

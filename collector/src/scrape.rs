@@ -32,10 +32,12 @@ use crate::count::MetTarget;
 use crate::deliver::series_file::SeriesFile;
 use crate::discard::Refusal;
 use crate::profile::prometheus::Target;
+use crate::profile::rules::{self, NativeOnly};
 use crate::receiver::Gate;
 
 /// Text first: OpenMetrics tells when a series began, the older format is understood by all.
-const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+pub(crate) const ACCEPTED: &str =
+    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// Why a page could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,14 @@ pub enum ScrapeError {
     /// An answer that is no page.
     #[error("answered {0}{1}")]
     Status(StatusCode, &'static str),
+    /// Histograms that the text format cannot hold.
+    #[error("answered {status}, as it does when its histograms are native only: {fix}")]
+    NativeHistograms {
+        /// The answer.
+        status: StatusCode,
+        /// What to write in the gateway's configuration.
+        fix: String,
+    },
     /// The page.
     #[error("{0}")]
     Refused(Refusal),
@@ -74,6 +84,7 @@ impl ScrapeError {
             ScrapeError::Unreachable(_) => "unreachable",
             ScrapeError::Timeout => "timeout",
             ScrapeError::Status(..) => "status",
+            ScrapeError::NativeHistograms { .. } => "native_histograms",
             ScrapeError::Refused(refusal) => refusal.name(),
         }
     }
@@ -88,7 +99,21 @@ pub struct ScrapeStats {
     pub failed: AtomicU64,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+/// An HTTP client that trusts what a target says.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// The client for `target`.
+///
+/// # Errors
+/// Its certificates cannot be read.
+pub(crate) fn client(target: &ScrapeTarget) -> Result<HttpClient, ScrapeError> {
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls(target)?)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
 
 /// Asks one target.
 #[derive(Clone)]
@@ -98,6 +123,7 @@ pub struct Scraper {
     uri: Uri,
     timeout: Duration,
     max_bytes: usize,
+    native_only: Option<NativeOnly>,
 }
 
 impl Scraper {
@@ -106,14 +132,15 @@ impl Scraper {
     /// # Errors
     /// They cannot be read, or the address is none.
     pub fn new(target: &ScrapeTarget, timeout: Duration, max_bytes: usize) -> Result<Scraper, ScrapeError> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls(target)?)
-            .https_or_http()
-            .enable_http1()
-            .build();
         let uri = target.url.parse().map_err(|_| ScrapeError::Tls("url is none".to_owned()))?;
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes })
+        let client = client(target)?;
+        Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes, native_only: None })
+    }
+
+    /// Tells a page with native histograms only apart from other faults.
+    #[must_use]
+    pub fn with_native_only(self, native_only: Option<NativeOnly>) -> Scraper {
+        Scraper { native_only, ..self }
     }
 
     /// The page, decompressed.
@@ -134,6 +161,9 @@ impl Scraper {
         let request = request.body(Empty::new()).map_err(|error| unreachable(&error))?;
         let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
+        if let Some(native) = self.native_only.as_ref().filter(|native| native.status == status.as_u16()) {
+            return Err(ScrapeError::NativeHistograms { status, fix: native.fix.clone() });
+        }
         if status != StatusCode::OK {
             let fix = match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -157,7 +187,7 @@ impl Scraper {
 }
 
 /// The causes of an error, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -167,7 +197,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let mut page = Vec::new();
     let limit = max_bytes as u64 + 1;
     MultiGzDecoder::new(body).take(limit).read_to_end(&mut page).map_err(|_| Refusal::Encoding)?;
@@ -180,7 +210,7 @@ fn read_secret(path: &Path) -> Result<String, ScrapeError> {
     Ok(text.trim().to_owned())
 }
 
-fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>, ScrapeError> {
+pub(crate) fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>, ScrapeError> {
     let text = match (&target.bearer_token_file, &target.basic_auth) {
         (Some(path), _) => format!("Bearer {}", read_secret(path)?),
         (None, Some(basic)) => {
@@ -227,8 +257,11 @@ pub fn start(
     shutdown: &CancellationToken,
 ) -> Result<(), ScrapeError> {
     let interval = Duration::from_secs(source.interval_s);
+    // The profile was read when the configuration was checked.
+    let native_only = rules::named(&source.profile).ok().and_then(|profile| profile.prometheus.native_only);
     for (place, target) in source.targets.iter().enumerate() {
-        let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?;
+        let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?
+            .with_native_only(native_only.clone());
         let (gate, stats, shutdown) = (gate.clone(), Arc::clone(stats), shutdown.clone());
         let series_file = series_file.clone();
         // Spread, so that not all pages are in memory at once.

@@ -145,7 +145,7 @@ fn apisix_tells_status_by_model_and_its_latency_is_not_read() {
             "gpt-4 ok unknown no 3 3 0 0",
             "gpt-4 ok unknown unknown 0 0 8 5",
             "gpt-4 ok unknown yes 1 1 0 0",
-            "gpt-4 rate_limited unknown no 2 2 0 0",
+            "unlisted rate_limited unknown no 2 0 0 0",
         ]
     );
 }
@@ -182,7 +182,7 @@ fn every_other_gateway() {
             &[
                 "gpt-4o ok first no 2 2 0 0",
                 "gpt-4o ok unknown unknown 0 0 30 0",
-                "gpt-4o rate_limited first no 2 2 0 0",
+                "gpt-4o rate_limited first no 0 2 0 0",
                 "llama-3.3 ok fallback no 2 2 0 0",
             ],
         ),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 use weighbridge_catalog::Openness;
 use weighbridge_proto::cells::CellKey;
-use weighbridge_proto::v1::{Operation, Outcome};
+use weighbridge_proto::v1::{Operation, Outcome, Vantage};
 use weighbridge_tests::processes::Process;
 
 #[tokio::test]
@@ -46,6 +46,7 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
         "reports",
         "traffic",
         "traffic_1h",
+        "traffic_cross_check",
         "traffic_reclassified",
     ] {
         assert!(before.contains(&format!("'{name}'")), "{before}");
@@ -178,6 +179,49 @@ async fn split_of_a_small_set_by_hand() {
     let wrong = rig.output(&["split", "--vantage", "moon"]);
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("--vantage"));
     assert_eq!(midnight(1) - midnight(2), DAY);
+}
+
+/// The same hundred requests seen at a gateway, at the model servers behind it and at the applications, in one hour.
+#[tokio::test]
+async fn a_split_sums_gateways_only_and_the_rest_is_a_cross_check() {
+    let rig = Rig::start().await;
+    let mut reports = Vec::new();
+    for (number, vantage, requests) in
+        [(1, Vantage::Gateway, 100), (2, Vantage::Server, 90), (3, Vantage::Client, 70)]
+    {
+        let mut edge = Edge { vantage, ..Edge::new(number) };
+        let cells = [
+            (key(1, Openness::Closed), counts(requests / 2, requests, 10)),
+            (key(2, Openness::OpenPermissive), counts(requests / 2, requests, 10)),
+        ];
+        reports.push(edge.report(midnight(1) + 3_600, &cells));
+    }
+    produce(rig.kafka(), &reports).await;
+    let load = rig.load("vantages").await;
+    rig.wait_for("SELECT sum(requests) FROM weighbridge.traffic_1h", "260").await;
+    load.stop().await;
+
+    let from = date(&rig, 1).await;
+    for (vantage, requests) in [("gateway", 100), ("server", 90), ("client", 70)] {
+        for ledger in [&[][..], &["--ledger"]] {
+            let asked = [&["--from", &from, "--format", "json", "--vantage", vantage], ledger].concat();
+            assert_eq!(json(&rig, &asked)["total"]["requests"], requests, "{asked:?}");
+        }
+    }
+    let asked = ["--from", &from, "--format", "json"];
+    assert_eq!(json(&rig, &asked)["total"]["requests"], 100, "gateway, unless asked");
+
+    // A person who forgets the vantage still counts each request once.
+    for (view, expected) in [
+        ("traffic", "100\t100\t200"),
+        ("traffic_reclassified", "100\t100\t200"),
+        ("traffic_cross_check", "160\t160\t320"),
+    ] {
+        let sql = format!("SELECT sum(requests), sum(attempts), sum(input_tokens) FROM weighbridge.{view}");
+        assert_eq!(rig.clickhouse.query(&sql).await, expected, "{view}");
+    }
+    let sql = "SELECT vantage, sum(requests) FROM weighbridge.traffic_cross_check GROUP BY vantage ORDER BY vantage";
+    assert_eq!(rig.clickhouse.query(sql).await, "server\t90\nclient\t70");
 }
 
 /// The date, `days` days ago.

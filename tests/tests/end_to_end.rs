@@ -12,7 +12,7 @@ use weighbridge_tests::canary;
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{drive, plans};
 use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
-use weighbridge_tests::processes::free_port;
+use weighbridge_tests::processes::{free_port, release_binary};
 use weighbridge_tests::scenario::canaries;
 use weighbridge_tests::truth::{Cells, Told, estimated_model, events, expected};
 use weighbridge_tests::upstream::Upstream;
@@ -255,6 +255,7 @@ async fn pages_are_the_truth_through_kills_of_the_collector() {
     let mut collector = Collector::start(rig.folder.path(), "pages", input, &ingest.url()).await;
     // Counters that are there before the first page are a baseline.
     wait_for_pages(&collector, 1).await;
+    assert_doctor_knows_litellm(&gateway);
     let plans = plans(SEED + 3, EACH, TOTAL);
     let url = gateway.url();
     let kills = async {
@@ -273,6 +274,19 @@ async fn pages_are_the_truth_through_kills_of_the_collector() {
     gateway.stop().await;
     wait_until(&rig, &collector, &expected(Told::Pages, &sent), "pages", without_fallback).await;
     rig.wait_for(AUDIT, "0").await;
+}
+
+/// `doctor` sees what runs, and its own questions are no requests: the truth below has none of them.
+fn assert_doctor_knows_litellm(gateway: &LiteLlm) {
+    let mut command = std::process::Command::new(release_binary("weighbridge-collector"));
+    let output = command.args(["doctor", &gateway.url()]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("LiteLLM, by its page /metrics/"), "{told}");
+    let yaml = told.split("# collector.yaml for ").nth(1).unwrap().split_once('\n').unwrap().1;
+    let config = weighbridge_collector::config::Config::parse(yaml.split("\n\n").next().unwrap(), |_| None);
+    assert_eq!(config.unwrap().profile(), "litellm");
+    assert_eq!(canary::search_bytes(told.as_bytes(), &canaries::ALL), [], "doctor");
 }
 
 /// Waits until the collector has counted this many further pages.

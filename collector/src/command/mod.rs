@@ -1,8 +1,9 @@
-//! The commands beside `run`: they read captures, names and the register, and open no socket.
+//! The commands beside `run`: they read captures, names and the register. Only `doctor` opens a socket.
 
 pub mod catalog;
 pub mod classify;
 pub mod count;
 pub mod detect;
+pub mod doctor;
 pub mod har;
 pub mod preview;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use weighbridge_proto::report::{self, COLLECTOR_ID_BYTES, CollectorId};
 
 use super::count::{CaptureError, CaptureSource, count_files};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::intake::Signal;
 use crate::report_view::ReportView;
 use crate::window::{Header, Sealed, boot_epoch, seal};
@@ -39,7 +39,10 @@ pub fn preview(
         Signal::Tap => CaptureSource::Tap,
     };
     let aliases = config.aliases(weighbridge_catalog::embedded()).map_err(io::Error::other)?;
-    let intake = source.intake(config.profile(), aliases, now_ms)?;
+    let mut intake = source.intake(config.profile(), aliases, now_ms)?;
+    if let Source::Prometheus(prometheus) = &config.source {
+        intake = intake.with_entry_models(&prometheus.entry_models);
+    }
     let mut counted = count_files(source, intake, files, now_ms)?;
     let sealed = sealed(config, &mut counted.intake, &counted.cells, now_ms)?;
     let checked = report::check(&sealed.bytes).map_err(io::Error::other)?;

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod prometheus;
+mod standing;
 mod tap;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use tonic::transport::Endpoint;
 use weighbridge_catalog::Catalogue;
 use weighbridge_proto::report::{MAX_WINDOW_S, MIN_WINDOW_S};
-use weighbridge_proto::v1::{Environment, Vantage};
+use weighbridge_proto::v1::Environment;
 
 use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
@@ -23,6 +24,7 @@ use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
 pub use access_log::{AccessLogSource, StartAt};
 pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
+pub use standing::Precedence;
 pub use tap::TapSource;
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
@@ -77,9 +79,22 @@ pub struct Config {
     pub data_folder: PathBuf,
     /// Where the gateway runs: production, staging, development or unknown. Environment: `WEIGHBRIDGE_ENVIRONMENT`.
     pub environment: String,
-    /// Where the collector stands: gateway, server or client.
-    #[serde(default = "default_vantage")]
-    pub vantage: String,
+    /// Where the collector stands: gateway, server or client. Default: gateway, or server with `behind_gateway`.
+    #[serde(default)]
+    pub vantage: Option<String>,
+    /// The model server that is read stands behind a gateway that is counted: its counts are a cross-check, see `standing`.
+    #[serde(default)]
+    pub behind_gateway: bool,
+    /// Your own name of the gateway instance. Two collectors of this machine with the same one refuse to start, see `claim.rs`.
+    /// It never leaves.
+    #[serde(default)]
+    pub gateway_id: Option<String>,
+    /// Folder that these collectors share for their claims. Default: `weighbridge-claims` beside the data folder.
+    #[serde(default)]
+    pub claims_folder: Option<PathBuf>,
+    /// The file that was read, if one was.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// The contributor's own names for models, see `aliases.rs`; the file never leaves.
     #[serde(default)]
     pub aliases_file: Option<PathBuf>,
@@ -207,10 +222,6 @@ impl Default for Admin {
     }
 }
 
-fn default_vantage() -> String {
-    Vantage::Gateway.name().to_owned()
-}
-
 fn default_window() -> u32 {
     DEFAULT_WINDOW_S
 }
@@ -242,7 +253,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
-        Config::parse(&text, |name| std::env::var(name).ok())
+        let mut config = Config::parse(&text, |name| std::env::var(name).ok())?;
+        config.file = Some(path.to_path_buf());
+        Ok(config)
     }
 
     /// The contributor's aliases; none without `aliases_file`.
@@ -281,7 +294,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let fail = |field, fix: String| Err(ConfigError::Value { field, fix });
         self.environment()?;
-        self.vantage()?;
+        self.check_standing()?;
         self.endpoint()?;
         if !(MIN_WINDOW_S..=MAX_WINDOW_S).contains(&self.window_s) {
             return fail("window_s", format!("write {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds"));
@@ -326,17 +339,6 @@ impl Config {
         Environment::from_name(&self.environment).ok_or_else(|| ConfigError::Value {
             field: "environment",
             fix: format!("write one of {}", names(Environment::ALL, |value| value.name())),
-        })
-    }
-
-    /// The declared vantage.
-    ///
-    /// # Errors
-    /// Not one of the names.
-    pub fn vantage(&self) -> Result<Vantage, ConfigError> {
-        Vantage::from_name(&self.vantage).ok_or_else(|| ConfigError::Value {
-            field: "vantage",
-            fix: format!("write one of {}", names(Vantage::ALL, |value| value.name())),
         })
     }
 
@@ -396,6 +398,7 @@ fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weighbridge_proto::v1::Vantage;
 
     const MINIMAL: &str = "
 data_folder: /tmp/w
@@ -412,8 +415,8 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
     fn minimal_has_the_documented_defaults() {
         let config = parse(MINIMAL).unwrap();
         assert_eq!(
-            (config.window_s, config.vantage.as_str(), config.signal()),
-            (60, "gateway", Signal::Traces)
+            (config.window_s, config.vantage().unwrap(), config.signal()),
+            (60, Vantage::Gateway, Signal::Traces)
         );
         let Source::Otlp(otlp) = &config.source else { panic!("otlp") };
         assert_eq!(otlp.grpc_listen.unwrap().to_string(), "127.0.0.1:4317");
@@ -448,7 +451,7 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
         let sample = parse(include_str!("../../../deploy/config/collector.yaml")).unwrap();
         let minimal = parse(MINIMAL).unwrap();
         assert_eq!(sample.window_s, minimal.window_s);
-        assert_eq!(sample.vantage, minimal.vantage);
+        assert_eq!(sample.vantage().unwrap(), minimal.vantage().unwrap());
         assert_eq!(sample.receiver.max_body_bytes, minimal.receiver.max_body_bytes);
         assert_eq!(sample.spool.max_bytes, minimal.spool.max_bytes);
         assert_eq!(sample.admin.listen, minimal.admin.listen);

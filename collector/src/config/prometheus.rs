@@ -16,6 +16,9 @@ pub struct PrometheusSource {
     pub profile: String,
     /// The pages. Each process has its own; never an address with a load balancer behind it.
     pub targets: Vec<ScrapeTarget>,
+    /// The names on the pages whose requests count; without it all. For ensembles (Triton), whose parts count a request again.
+    #[serde(default)]
+    pub entry_models: Vec<String>,
     /// Seconds between two pages of a target, 5 to 300.
     #[serde(default = "default_scrape_interval")]
     pub interval_s: u64,
@@ -76,10 +79,16 @@ impl PrometheusSource {
             if !is_url {
                 return fail("source.prometheus.targets.url", "write http://host:port/metrics".to_owned());
             }
-            if self.targets[..place].iter().any(|other| other.url == target.url) {
+            let identity = page_identity(&target.url);
+            if let Some(other) =
+                self.targets[..place].iter().find(|other| page_identity(&other.url) == identity)
+            {
                 return fail(
                     "source.prometheus.targets.url",
-                    "an address is given twice; it would count twice".to_owned(),
+                    format!(
+                        "{} and {} are one page, which would count twice; remove one",
+                        other.url, target.url
+                    ),
                 );
             }
             if target.bearer_token_file.is_some() && target.basic_auth.is_some() {
@@ -96,5 +105,46 @@ impl PrometheusSource {
             return fail("source.prometheus.timeout_s", "write 1 second to interval_s".to_owned());
         }
         Ok(())
+    }
+}
+
+/// What two spellings of one page's address share: scheme, host, port and path without what makes no difference.
+fn page_identity(url: &str) -> String {
+    let Ok(uri) = url.parse::<http::Uri>() else { return url.to_owned() };
+    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let is_loopback = matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
+    let host = if is_loopback { "localhost" } else { host.trim_end_matches('.') };
+    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let path = uri.path().trim_end_matches('/');
+    let query = uri.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+    format!("{scheme}://{host}:{port}{path}{}", query.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_page_are_one_page() {
+        let page = "http://localhost:80/metrics";
+        for same in [
+            "http://localhost/metrics",
+            "http://localhost/metrics/",
+            "HTTP://LocalHost:80/metrics",
+            "http://127.0.0.1/metrics",
+            "http://[::1]:80/metrics?",
+        ] {
+            assert_eq!(page_identity(same), page_identity(page), "{same}");
+        }
+        for other in [
+            "http://localhost:81/metrics",
+            "https://localhost/metrics",
+            "http://localhost/metrics?target=b",
+            "http://localhost/stats",
+            "http://10.0.0.1/metrics",
+        ] {
+            assert_ne!(page_identity(other), page_identity(page), "{other}");
+        }
     }
 }

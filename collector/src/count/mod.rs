@@ -11,7 +11,7 @@ mod recent;
 mod series;
 
 pub use calls::HOLD_MS;
-pub use page::{PageRow, Side};
+pub use page::{PageRow, SIDES, Side};
 pub use series::{PointClass, StagedPoint};
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@
 //! `series.rs`; a page lists every series that its target has, so a series that was not there before is new and counts whole.
 //!
 //! Some gateways tell a part of what was counted in a second metric: replays from a cache (`Less`), streams (`Streamed`),
-//! fallbacks (`Fallback`). Their increments are taken off, or moved, from increments of the rows with the same labels; what has
+//! fallbacks (`Fallback`), calls after which it tried again (`Retried`). Their increments are taken off, or moved, from increments of the rows with the same labels; what has
 //! no counterpart yet waits for the next page, so nothing is taken twice. What a gateway tells on a later page than the
 //! request itself is thus moved from a later request: right in the sum of a running gateway, not in every window.
 //!
@@ -36,7 +36,12 @@ pub enum Side {
     Streamed = 1,
     /// They were a fallback.
     Fallback = 2,
+    /// Another try came after them: attempts, no requests.
+    Retried = 3,
 }
+
+/// Number of `Side`s.
+pub const SIDES: usize = 4;
 
 /// A series on a page, as a profile understood it.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +61,7 @@ pub struct PageRow {
     /// For a second metric: what it says, and the hash of the labels that both have.
     pub side: Option<(Side, u64)>,
     /// The same hashes for the row's own second metrics, by `Side`.
-    pub joins: [Option<u64>; 3],
+    pub joins: [Option<u64>; SIDES],
     /// Start of the series, Unix nanoseconds, 0 if not told.
     pub own_start_nano: u64,
     /// Start of the process, Unix nanoseconds, 0 if not told.
@@ -164,6 +169,11 @@ impl Pages {
             taken
         };
         let increment = increment - take(Side::Less, increment);
+        let retried = take(Side::Retried, increment);
+        if retried > 0 {
+            add(row.key, times(&Counts { requests: 0, ..row.unit }, retried));
+        }
+        let increment = increment - retried;
         let streamed = take(Side::Streamed, increment);
         let fallback = take(Side::Fallback, increment);
         // Which of the streamed were a fallback is not told: the others are taken first.

@@ -7,6 +7,7 @@
 pub mod access_log;
 mod genai;
 mod litellm;
+pub mod look;
 pub mod prometheus;
 pub mod rules;
 pub mod tap;

@@ -4,10 +4,13 @@
 //!
 //! ```yaml
 //! gateway: kong                    # gateway_product of the reports, and the name of the profile
-//! vantage: gateway                 # where such a page stands: gateway or server
+//! vantage: gateway                 # where such a page stands: gateway, or server, which runs the model itself
+//! behind_gateway: true             # it often stands behind a gateway; a server always may
 //! versions: "22246ef (2026-07-01), read"
 //! notes: ["what it cannot tell"]
+//! look: ...                        # what `doctor` looks for, see `look.rs`
 //! prometheus:
+//!   native_only: {status: 500, fix: "..."}   # what it answers to the text format when its histograms are native only
 //!   detect: [kong_ai_llm_requests] # a page with one of these is of this gateway
 //!   prefixes: [kserve_]            # also accepted before every name; `_total` and `:` for `_` are accepted anyway
 //!   requests:                      # ranked: the first list of which the page has a sample counts, later ones are synonyms
@@ -18,6 +21,8 @@
 //!         provider: ai_provider
 //!         address: api_base
 //!         operation: chat          # or {label: op}, read as GenAI operation names; default chat
+//!                                  # or {label: method, values: {embedding: embeddings}}; other values are no inference
+//!                                  # or {path: route}: the path of the usual APIs; other paths are no inference
 //!         outcome: ok              # or {status: code, class: error} or {label: reason, values: {stop: ok}, default: unknown}
 //!         streaming: "no"          # or {label: mode, values: [stream]}; default unknown
 //!         choice: first            # or {label: fallback_index, first: ["0"]}; default unknown
@@ -25,6 +30,7 @@
 //!         except: {cache: [hit]}   # samples with this value are skipped
 //!         unserved: {class: [ProxyException]}  # such a request reached no model: counted without model and attempt
 //!         less: {metric: hits, on: {model: model}}             # increments to take off: cache replays
+//!         retried: {metric: m, on: {...}, except: {index: ["0"]}}   # of the increments, as many had another try: attempts only
 //!         streamed: {metric: ttft, value: count, on: {...}}    # of the increments, as many were streamed, the rest not
 //!         fallback: {metric: fallbacks, on: {...}}             # of the increments, as many were a fallback, the rest not
 //!   attempts: ...                  # same; without it every request that reached a model is one attempt
@@ -36,6 +42,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Vantage};
+
+use super::look::PageLook;
 
 /// Why a profile is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +63,16 @@ pub struct ProfileFile {
     pub gateway: String,
     /// Where the gateway or server stands.
     pub vantage: String,
+    /// A gateway of engines that often stands behind a gateway of applications; see `may_stand_behind_gateway`.
+    #[serde(default)]
+    pub behind_gateway: bool,
     /// Which versions the rules were read or measured on.
     pub versions: String,
     /// What a person should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What `doctor` looks for.
+    pub look: PageLook,
     /// Rules for `/metrics` pages.
     pub prometheus: PrometheusRules,
 }
@@ -70,6 +83,8 @@ pub struct ProfileFile {
 pub struct PrometheusRules {
     /// Metrics of which one is on every page of this gateway and on no other's.
     pub detect: Vec<String>,
+    /// What its page answers when its histograms are native only, which the text format cannot hold.
+    pub native_only: Option<NativeOnly>,
     /// Also accepted before every metric's name.
     #[serde(default)]
     pub prefixes: Vec<String>,
@@ -81,6 +96,16 @@ pub struct PrometheusRules {
     /// Tokens, by rank.
     #[serde(default)]
     pub tokens: Vec<Vec<MetricRule>>,
+}
+
+/// How a gateway shows that its histograms are native only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NativeOnly {
+    /// The HTTP status of its answer to a request for the text format.
+    pub status: u16,
+    /// What to write in its configuration.
+    pub fix: String,
 }
 
 /// What a value of a metric is.
@@ -138,6 +163,8 @@ pub struct MetricRule {
     pub unserved: Values,
     /// Increments to take off.
     pub less: Option<Join>,
+    /// Increments after which the gateway tried again: attempts, but not how a request ended.
+    pub retried: Option<Join>,
     /// Increments that were streamed.
     pub streamed: Option<Join>,
     /// Increments that were a fallback.
@@ -167,6 +194,12 @@ pub struct Join {
     pub value: ValueKind,
     /// Our label to theirs: the values must be the same.
     pub on: BTreeMap<String, String>,
+    /// Its samples that say so.
+    #[serde(default)]
+    pub only: Values,
+    /// Its samples that do not.
+    #[serde(default)]
+    pub except: Values,
 }
 
 /// Operation of a sample.
@@ -175,10 +208,22 @@ pub struct Join {
 pub enum OperationRule {
     /// Always this one.
     Fixed(String),
+    /// By values of a label; any other value is no inference.
+    Values {
+        /// The label.
+        label: String,
+        /// Value to operation.
+        values: BTreeMap<String, String>,
+    },
     /// By a label with GenAI operation names.
     Label {
         /// The label.
         label: String,
+    },
+    /// By a label with the request's path; a path of none of the usual APIs is no inference.
+    Path {
+        /// The label.
+        path: String,
     },
 }
 
@@ -274,6 +319,12 @@ impl ProfileFile {
             return Err(fail("prometheus.requests: write at least one metric".to_owned()));
         }
         Ok(file)
+    }
+
+    /// Whether a contributor may say that a counted gateway stands in front of it: a model server or a router of engines. What
+    /// applications talk to does not: its counts would be missing from every split.
+    pub fn may_stand_behind_gateway(&self) -> bool {
+        self.behind_gateway || self.vantage == Vantage::Server.name()
     }
 }
 

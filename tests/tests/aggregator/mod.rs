@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
 use weighbridge_proto::cells::{Cell, CellKey, Counts, pack};
 use weighbridge_proto::report;
-use weighbridge_proto::v1::{Choice, Operation, Outcome, Report, Streaming};
+use weighbridge_proto::v1::{Choice, Operation, Outcome, Report, Streaming, Vantage};
 use weighbridge_tests::clickhouse::ClickHouse;
 use weighbridge_tests::kafka::Kafka;
 use weighbridge_tests::processes::{Process, free_port, http_client, release_binary};
@@ -191,6 +191,7 @@ pub struct Edge {
     pub boot_epoch: u64,
     pub sequence: u64,
     pub totals: Counts,
+    pub vantage: Vantage,
 }
 
 impl Edge {
@@ -200,6 +201,7 @@ impl Edge {
             boot_epoch: 1_000 + u64::from(number),
             sequence: 0,
             totals: Counts::default(),
+            vantage: Vantage::Gateway,
         }
     }
 
@@ -218,7 +220,7 @@ impl Edge {
             window_s: 60,
             catalogue_version: 2_026_112_301,
             environment: 1,
-            vantage: 1,
+            vantage: self.vantage as i32,
             gateway_product: 2,
             cells: pack(&cells),
             total_requests: self.totals.requests,

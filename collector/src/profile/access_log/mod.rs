@@ -7,12 +7,15 @@
 mod map;
 mod time;
 
+pub(super) use map::{PathOperation, operation_of_path};
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Operation, Outcome, Streaming};
 
+use super::look::LogLook;
 use crate::source::access_log::{Fields, PathError, Role};
 
 /// The profiles that come with the collector.
@@ -65,6 +68,7 @@ struct File {
     /// Versions, sources, what it tells and what not: for people.
     #[serde(rename = "notes")]
     _notes: Vec<String>,
+    look: LogLook,
     fields: BTreeMap<Role, Vec<String>>,
     /// Fields of Envoy's gRPC access log: `/metadata/NAMESPACE/KEY`, `/request_headers/NAME`, `/response_headers/NAME`.
     #[serde(default)]
@@ -111,6 +115,7 @@ struct Unreached {
 #[derive(Debug)]
 pub struct Rules {
     name: String,
+    look: LogLook,
     product: GatewayProduct,
     fields: Fields,
     als_fields: Fields,
@@ -227,6 +232,7 @@ impl Rules {
             unreached_details: file.unreached.details.iter().map(|word| bytes(word)).collect(),
             model_after: file.model_after,
             name: file.name,
+            look: file.look,
         })
     }
 
@@ -234,6 +240,11 @@ impl Rules {
     #[inline]
     pub fn fields(&self) -> &Fields {
         &self.fields
+    }
+
+    /// What `doctor` looks for.
+    pub fn look(&self) -> &LogLook {
+        &self.look
     }
 
     /// The fields of its gRPC access log.
@@ -281,7 +292,7 @@ mod tests {
 
     #[test]
     fn faults_name_the_field_and_the_fix() {
-        let good = "name: x\ngateway_product: kong\nnotes: []\nfields: {status: [/status]}\n";
+        let good = "name: x\ngateway_product: kong\nnotes: []\nlook: {name: X, keys: [], tells: [], off: o, file: f, doubles: d}\nfields: {status: [/status]}\n";
         Rules::parse(good).unwrap();
         let faults = [
             (good.replace("kong", "king"), "gateway_product: king: write one of other"),

@@ -3,9 +3,9 @@
 use weighbridge_proto::v1::{Choice, Operation, Outcome, Streaming};
 
 use super::{Role, Use};
-use crate::count::{PointClass, Side};
+use crate::count::{PointClass, SIDES, Side};
 use crate::profile::rules::{
-    ChoiceRule, MetricRule, OperationRule, OutcomeRule, StreamingRule, TokensRule, ValueKind,
+    ChoiceRule, Join, MetricRule, OperationRule, OutcomeRule, StreamingRule, TokensRule, ValueKind,
 };
 
 /// The metric that a sample in this role is of.
@@ -14,9 +14,20 @@ pub(super) fn metric_of(rule: &MetricRule, role: Role) -> &str {
         Role::Side(Side::Less) => &rule.less,
         Role::Side(Side::Streamed) => &rule.streamed,
         Role::Side(Side::Fallback) => &rule.fallback,
+        Role::Side(Side::Retried) => &rule.retried,
         _ => &None,
     };
     join.as_ref().map_or("", |join| &join.metric)
+}
+
+/// The second metrics of a rule, by `Side`.
+pub(super) fn joins_of(rule: &MetricRule) -> [(&Option<Join>, Side); SIDES] {
+    [
+        (&rule.less, Side::Less),
+        (&rule.streamed, Side::Streamed),
+        (&rule.fallback, Side::Fallback),
+        (&rule.retried, Side::Retried),
+    ]
 }
 
 /// Every name that a rule wants, with its use.
@@ -26,9 +37,7 @@ pub(super) fn uses_of(rule: &MetricRule, number: u16) -> Vec<(String, Use)> {
         (rule.metric.clone(), use_(Role::Main, rule.value)),
         (rule.metric.clone(), use_(Role::Created, ValueKind::Counter)),
     ];
-    for (join, side) in
-        [(&rule.less, Side::Less), (&rule.streamed, Side::Streamed), (&rule.fallback, Side::Fallback)]
-    {
+    for (join, side) in joins_of(rule) {
         uses.extend(join.iter().map(|join| (join.metric.clone(), use_(Role::Side(side), join.value))));
     }
     let lookup = rule.model_of.iter();
@@ -42,7 +51,12 @@ pub(super) fn labels_named(rule: &MetricRule) -> Vec<String> {
     labels.extend(rule.model_of.iter().map(|lookup| lookup.key.clone()));
     labels.extend([&rule.provider, &rule.address].into_iter().flatten().cloned());
     labels.extend(rule.only.keys().chain(rule.except.keys()).chain(rule.unserved.keys()).cloned());
-    if let Some(OperationRule::Label { label }) = &rule.operation {
+    if let Some(
+        OperationRule::Label { label }
+        | OperationRule::Values { label, .. }
+        | OperationRule::Path { path: label },
+    ) = &rule.operation
+    {
         labels.push(label.clone());
     }
     match &rule.outcome {
@@ -61,8 +75,9 @@ pub(super) fn labels_named(rule: &MetricRule) -> Vec<String> {
     if let Some(TokensRule::Label { label, .. }) = &rule.tokens {
         labels.push(label.clone());
     }
-    for join in [&rule.less, &rule.streamed, &rule.fallback].into_iter().flatten() {
+    for join in joins_of(rule).into_iter().filter_map(|(join, _)| join.as_ref()) {
         labels.extend(join.on.iter().flat_map(|(ours, theirs)| [ours.clone(), theirs.clone()]));
+        labels.extend(join.only.keys().chain(join.except.keys()).cloned());
     }
     labels.sort();
     labels.dedup();
@@ -79,9 +94,12 @@ pub(super) fn check(rule: &MetricRule, class: PointClass) -> Result<(), String> 
     if let Some(name) = outcomes.iter().find(|name| Outcome::from_name(name).is_none()) {
         return Err(format!("outcome: {name} is none"));
     }
-    if let Some(OperationRule::Fixed(name)) = &rule.operation
-        && Operation::from_name(name).is_none()
-    {
+    let operations: Vec<&String> = match &rule.operation {
+        Some(OperationRule::Fixed(name)) => vec![name],
+        Some(OperationRule::Values { values, .. }) => values.values().collect(),
+        _ => Vec::new(),
+    };
+    if let Some(name) = operations.iter().find(|name| Operation::from_name(name).is_none()) {
         return Err(format!("operation: {name} is none"));
     }
     if let Some(StreamingRule::Fixed(name)) = &rule.streaming

@@ -81,6 +81,8 @@ pub struct PagePlan {
     names: HashMap<Box<[u8]>, (u16, u16), foldhash::fast::RandomState>,
     /// The profile tells attempts apart from requests.
     tells_attempts: bool,
+    /// The names whose requests count; all if empty.
+    entry_models: Vec<String>,
 }
 
 impl PagePlan {
@@ -100,6 +102,7 @@ impl PagePlan {
             uses: Vec::new(),
             names: HashMap::default(),
             tells_attempts: !rules.attempts.is_empty(),
+            entry_models: Vec::new(),
         };
         let sections = [
             (&rules.requests, PointClass::Requests),
@@ -127,6 +130,17 @@ impl PagePlan {
         ));
         plan.index(wanted, &rules.prefixes);
         Ok(plan)
+    }
+
+    /// Counts the requests of these names only: of an ensemble the entry, whose parts count the same request again.
+    #[must_use]
+    pub fn with_entry_models(mut self, names: &[String]) -> PagePlan {
+        self.entry_models = names.to_vec();
+        self
+    }
+
+    fn is_entry(&self, name: &str) -> bool {
+        self.entry_models.is_empty() || self.entry_models.iter().any(|entry| entry == name)
     }
 
     /// Notes every accepted spelling of every wanted name.
@@ -169,19 +183,9 @@ impl PagePlan {
         self.vantage
     }
 
-    /// Whether `page` holds one of the metrics that tell this gateway.
+    /// Whether `page` holds one of the metrics that tell this gateway, or only declares one: a gateway without traffic.
     pub fn detects(&self, page: &[u8]) -> bool {
-        let mut found = false;
-        let is_mark = |name: &[u8]| {
-            let is = |mark: &String| {
-                let rest = name.strip_prefix(mark.as_bytes());
-                rest.is_some_and(|rest| matches!(rest, b"" | b"_total" | b"_count" | b"_sum" | b"_bucket"))
-            };
-            self.detect.iter().any(is).then_some(())
-        };
-        // A page that cannot be read holds no mark.
-        let _ = read_page(page, is_mark, |_| found = true);
-        found
+        holds_metric(page, &self.detect)
     }
 
     /// Reads a page into `rows`.
@@ -245,4 +249,21 @@ impl PagePlan {
         });
         found
     }
+}
+
+/// Whether a page holds a sample or a `# TYPE` line of one of `metrics`, under its name or a usual suffix of it.
+pub fn holds_metric(page: &[u8], metrics: &[String]) -> bool {
+    let mut found = false;
+    let is_mark = |name: &[u8]| {
+        let is = |mark: &String| {
+            let rest = name.strip_prefix(mark.as_bytes());
+            rest.is_some_and(|rest| matches!(rest, b"" | b"_total" | b"_count" | b"_sum" | b"_bucket"))
+        };
+        metrics.iter().any(is).then_some(())
+    };
+    // A page that cannot be read holds no mark.
+    let is_page = read_page(page, is_mark, |_| found = true).is_ok();
+    let declared = page.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"# TYPE "));
+    let mut names = declared.filter_map(|rest| rest.split(|byte| *byte == b' ').next());
+    found || is_page && names.any(|name| is_mark(name).is_some())
 }

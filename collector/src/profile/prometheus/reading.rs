@@ -7,12 +7,13 @@ use weighbridge_catalog::Origin;
 use weighbridge_proto::cells::{CellKey, Counts};
 use weighbridge_proto::v1::{Choice, Operation, Outcome, Streaming, Vantage};
 
-use super::labels::metric_of;
+use super::labels::{joins_of, metric_of};
 use super::{Found, MAX_LABELS, PagePlan, Planned, Role, Target, Use};
 use crate::classifier::Classifier;
-use crate::count::{PageRow, PointClass};
+use crate::count::{PageRow, PointClass, SIDES};
 use crate::discard::{Skip, Tally};
 use crate::observation;
+use crate::profile::access_log::{PathOperation, operation_of_path};
 use crate::profile::rules::{
     ChoiceRule, Join, OperationRule, OutcomeRule, StreamingRule, TokensRule, ValueKind, Values,
 };
@@ -105,19 +106,25 @@ impl<'a> Reading<'a, '_> {
             class: planned.class,
             rank: planned.rank,
             side: None,
-            joins: [None; 3],
+            joins: [None; SIDES],
             own_start_nano: 0,
             process_start_nano: 0,
             value,
             key: cell_key(&Classifier::unserved(), Operation::Chat, Streaming::Unknown, Outcome::Unknown),
             unit: Counts::default(),
         };
-        let joins = [&planned.rule.less, &planned.rule.streamed, &planned.rule.fallback];
+        let joins = joins_of(&planned.rule);
         if let Role::Side(side) = use_.role {
-            row.side = Some((side, join(joins[side as usize], true).unwrap_or_default()));
+            let (rule, _) = joins[side as usize];
+            let is_said =
+                |rule: &Join| planned.all_of(&found, &rule.only) && !planned.any_of(&found, &rule.except);
+            if !rule.as_ref().is_some_and(is_said) {
+                return Err(Skip::Filtered.into());
+            }
+            row.side = Some((side, join(rule, true).unwrap_or_default()));
             return Ok(row);
         }
-        row.joins = joins.map(|rule| join(rule, false));
+        row.joins = joins.map(|(rule, _)| join(rule, false));
         (row.key, row.unit) = self.meaning(planned, use_.rule, &found)?;
         Ok(row)
     }
@@ -130,17 +137,7 @@ impl<'a> Reading<'a, '_> {
         found: &Found<'a>,
     ) -> Result<(CellKey, Counts), Discard> {
         let rule = &planned.rule;
-        let in_values = |values: &Values| {
-            values.iter().all(|(label, values)| {
-                values.iter().any(|value| value.as_bytes() == planned.value(found, label))
-            })
-        };
-        let in_any = |values: &Values| {
-            values.iter().any(|(label, values)| {
-                values.iter().any(|value| value.as_bytes() == planned.value(found, label))
-            })
-        };
-        if !in_values(&rule.only) || in_any(&rule.except) {
+        if !planned.all_of(found, &rule.only) || planned.any_of(found, &rule.except) {
             return Err(Skip::Filtered.into());
         }
         let text = |label: &Option<String>| {
@@ -149,6 +146,22 @@ impl<'a> Reading<'a, '_> {
         let operation = match &rule.operation {
             None => Operation::Chat,
             Some(OperationRule::Fixed(name)) => Operation::from_name(name).unwrap_or(Operation::Other),
+            Some(OperationRule::Values { label, values }) => {
+                let told = text(&Some(label.clone()));
+                let name = values.get(told.as_ref());
+                match name.and_then(|name| Operation::from_name(name)) {
+                    Some(operation) => operation,
+                    None if told.is_empty() => Operation::Chat,
+                    None => return Err(Skip::Operation.into()),
+                }
+            }
+            Some(OperationRule::Path { path }) => match planned.value(found, path) {
+                told if is_missing_text(told) => Operation::Chat,
+                told => match operation_of_path(told) {
+                    Some(PathOperation::Inference(operation)) => operation,
+                    _ => return Err(Skip::Operation.into()),
+                },
+            },
             Some(OperationRule::Label { label }) => {
                 let name = text(&Some(label.clone()));
                 if name.is_empty() {
@@ -158,7 +171,7 @@ impl<'a> Reading<'a, '_> {
                 }
             }
         };
-        let served = rule.unserved.is_empty() || !in_any(&rule.unserved);
+        let served = rule.unserved.is_empty() || !planned.any_of(found, &rule.unserved);
         let classification = if served {
             let own = rule
                 .model
@@ -171,6 +184,10 @@ impl<'a> Reading<'a, '_> {
                 .and_then(|lookup| self.lookups.get(&(number, planned.value(found, &lookup.key))).copied());
             let name = own.or(looked_up).and_then(labels_text);
             let name = name.as_deref().unwrap_or(self.target.model);
+            // Tokens are told by the part that has them.
+            if planned.class != PointClass::Tokens && !self.plan.is_entry(name) {
+                return Err(Skip::Filtered.into());
+            }
             let (provider, address) = (text(&rule.provider), text(&rule.address));
             // A model server runs the model itself: where it stands is where the model runs.
             let own = if self.plan.vantage == Vantage::Server { self.target.url } else { "" };
@@ -231,6 +248,21 @@ impl Planned {
     fn value<'a>(&self, found: &Found<'a>, label: &str) -> &'a [u8] {
         let place = self.labels.iter().position(|known| known == label);
         place.and_then(|place| found[place]).unwrap_or_default()
+    }
+
+    /// Whether every label has one of its values.
+    fn all_of(&self, found: &Found<'_>, values: &Values) -> bool {
+        values.iter().all(|(label, values)| self.is_one_of(found, label, values))
+    }
+
+    /// Whether a label has one of its values.
+    fn any_of(&self, found: &Found<'_>, values: &Values) -> bool {
+        values.iter().any(|(label, values)| self.is_one_of(found, label, values))
+    }
+
+    fn is_one_of(&self, found: &Found<'_>, label: &str, values: &[String]) -> bool {
+        let told = self.value(found, label);
+        values.iter().any(|value| value.as_bytes() == told)
     }
 
     fn streaming(&self, found: &Found<'_>) -> Streaming {

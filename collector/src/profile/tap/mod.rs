@@ -277,6 +277,11 @@ impl TapProfile {
         &self.0.file.name
     }
 
+    /// Whether it stands before a model's server, not before another gateway.
+    pub fn is_before_server(self) -> bool {
+        self.0.file.upstream == UpstreamKind::Server
+    }
+
     /// What reports call the product.
     pub fn gateway_product(self) -> GatewayProduct {
         self.0.product
