@@ -82,24 +82,19 @@ struct Told {
 }
 
 impl Told {
-    /// The printed configurations, parsed; those of the tap as text, which is no source of this collector yet.
-    fn configs(&self) -> Vec<Result<Config, String>> {
+    /// The printed configurations, parsed.
+    fn configs(&self) -> Vec<Config> {
         let blocks = self.text.split("# collector.yaml for ").skip(1);
         let yaml =
             blocks.map(|block| block.split_once('\n').unwrap().1.split("\n\n").next().unwrap().to_owned());
-        yaml.map(|yaml| {
-            if yaml.contains("  tap:") {
-                return Err(yaml);
-            }
-            Ok(Config::parse(&yaml, |_| None).unwrap_or_else(|error| panic!("{error}\n{yaml}")))
-        })
-        .collect()
+        yaml.map(|yaml| Config::parse(&yaml, |_| None).unwrap_or_else(|error| panic!("{error}\n{yaml}")))
+            .collect()
     }
 
     fn config(&self) -> Config {
         let mut configs = self.configs();
         assert_eq!(configs.len(), 1, "{}", self.text);
-        configs.remove(0).unwrap()
+        configs.remove(0)
     }
 
     fn says(&self, words: &str) {
@@ -233,25 +228,26 @@ async fn servers_that_tell_nothing_get_the_tap() {
                 "Ollama is running",
             ),
             "Ollama",
+            "ollama",
         ),
-        (llama_cpp.with("/metrics", 501, "{}"), "llama.cpp server"),
-        (Gateway::default().with("/", 200, "AI Gateway says hey!"), "Portkey gateway"),
+        (llama_cpp.with("/metrics", 501, "{}"), "llama.cpp server", "llama-cpp"),
+        (Gateway::default().with("/", 200, "AI Gateway says hey!"), "Portkey gateway", "portkey"),
         (
             Gateway::default().with("/v1/models", 200, "{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}"),
             "OpenAI-compatible",
+            "auto",
         ),
     ];
-    for (gateway, name) in cases {
+    for (gateway, name, profile) in cases {
         let url = gateway.start().await;
         let told = doctor(&[&url]);
         assert_eq!(told.code, 0, "{name}: {}", told.text);
         told.says(name);
         told.says("use      the tap");
-        let yaml = told.configs().remove(0).unwrap_err();
-        assert!(
-            yaml.contains("listen: 127.0.0.1:4321") && yaml.contains(&format!("upstream: '{url}'")),
-            "{yaml}"
-        );
+        let config = told.config();
+        let Source::Tap(tap) = &config.source else { panic!("tap") };
+        assert_eq!((tap.listen.to_string().as_str(), &tap.upstream), ("127.0.0.1:4321", &url));
+        assert_eq!(tap.profile.name(), profile);
     }
 }
 
@@ -288,7 +284,7 @@ async fn a_server_behind_a_gateway_is_configured_as_a_cross_check() {
     let told = doctor(&[&litellm, &vllm]);
     assert_eq!(told.code, 0, "{}", told.text);
     told.says("LiteLLM was given too");
-    let configs: Vec<Config> = told.configs().into_iter().map(Result::unwrap).collect();
+    let configs = told.configs();
     let vantages: Vec<_> = configs.iter().map(|config| config.vantage().unwrap()).collect();
     assert_eq!(vantages, [Vantage::Gateway, Vantage::Server]);
     assert_ne!(configs[0].admin.listen, configs[1].admin.listen);
