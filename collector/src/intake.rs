@@ -33,7 +33,7 @@ pub enum Signal {
     Traces,
     /// OTLP metrics.
     Metrics,
-    /// LiteLLM webhook records.
+    /// Records that a gateway posts.
     Webhook,
     /// `/metrics` pages; they come by `take_page`.
     Prometheus,
@@ -376,7 +376,7 @@ impl Intake {
             stage(observation, staged, tally, accepted);
         };
         match (signal, encoding) {
-            (Signal::AccessLog, Encoding::Json | Encoding::JsonLines) => {
+            (Signal::AccessLog | Signal::Webhook, Encoding::Json | Encoding::JsonLines) => {
                 let mut record = Record::default();
                 let each = |line: Result<_, Refusal>| {
                     record.clear();

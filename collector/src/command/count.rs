@@ -40,7 +40,7 @@ pub enum CaptureSource {
     AccessLog,
     /// Messages of Envoy's gRPC access log service, each as its protobuf bytes.
     Als,
-    /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
+    /// Records that a gateway posts, LiteLLM's `generic_api` or Kong's `http-log`: a JSON array, JSON lines or one object.
     Webhook,
     /// Prometheus pages of one target, in time order.
     Prometheus,
@@ -78,6 +78,9 @@ pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureErro
         CaptureSource::OtlpLogs => {
             log.or_else(telemetry).ok_or_else(|| CaptureError::Profile(name.to_owned()))
         }
+        CaptureSource::Webhook => {
+            Dialect::of_webhook(name).map_err(|fix| CaptureError::Webhook { name: name.to_owned(), fix })
+        }
         _ => telemetry().ok_or_else(|| CaptureError::Profile(name.to_owned())),
     }
 }
@@ -107,6 +110,14 @@ pub enum CaptureError {
         "profile {0}: write litellm or genai; other gateways are read by --source prometheus or access-log"
     )]
     Profile(String),
+    /// No profile of a gateway that posts.
+    #[error("--profile: {name} posts to no webhook; {fix}")]
+    Webhook {
+        /// The name.
+        name: String,
+        /// What to write instead.
+        fix: String,
+    },
     /// At least one file was refused; the summary names it.
     #[error("{0} of the files could not be read as payloads; see `refused_files` in the summary")]
     Refused(usize),
@@ -118,7 +129,10 @@ impl CaptureError {
         match self {
             CaptureError::Read { .. } => "read",
             CaptureError::Write(_) => "write",
-            CaptureError::Rules(_) | CaptureError::AccessLog(_) | CaptureError::Profile(_) => "profile",
+            CaptureError::Rules(_)
+            | CaptureError::AccessLog(_)
+            | CaptureError::Webhook { .. }
+            | CaptureError::Profile(_) => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }

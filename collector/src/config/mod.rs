@@ -105,7 +105,7 @@ pub struct Config {
 pub enum Source {
     /// OTLP from the gateway.
     Otlp(OtlpSource),
-    /// LiteLLM's `generic_api` callback.
+    /// Records that the gateway posts.
     Webhook(WebhookSource),
     /// `/metrics` pages, scraped.
     Prometheus(PrometheusSource),
@@ -139,12 +139,13 @@ pub enum OtlpSignal {
     Metrics,
 }
 
-/// LiteLLM's `generic_api` callback.
+/// Records that a gateway posts: LiteLLM's `generic_api` callback, Kong's `http-log` plugin.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookSource {
     /// Whose records they are.
-    pub profile: Profile,
+    #[serde(deserialize_with = "webhook_profile")]
+    pub profile: Dialect,
     /// Address of the HTTP receiver.
     #[serde(default = "default_webhook_listen")]
     pub listen: SocketAddr,
@@ -201,6 +202,12 @@ impl Default for Admin {
     fn default() -> Self {
         Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9_464)) }
     }
+}
+
+fn webhook_profile<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
+    let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    Dialect::of_webhook(&name)
+        .map_err(|fix| serde::de::Error::custom(format!("source.webhook.profile: {name}: {fix}")))
 }
 
 fn default_vantage() -> String {
@@ -288,14 +295,6 @@ impl Config {
         {
             return fail("source.otlp", "give grpc_listen or http_listen an address".to_owned());
         }
-        if let Source::Webhook(webhook) = &self.source
-            && webhook.profile != Profile::Litellm
-        {
-            return fail(
-                "source.webhook.profile",
-                "write litellm; no other profile has a webhook".to_owned(),
-            );
-        }
         if let Source::Prometheus(prometheus) = &self.source {
             prometheus.check()?;
         }
@@ -361,7 +360,7 @@ impl Config {
     pub fn dialect(&self) -> Option<Dialect> {
         match &self.source {
             Source::Otlp(otlp) => Some(otlp.profile.into()),
-            Source::Webhook(webhook) => Some(webhook.profile.into()),
+            Source::Webhook(webhook) => Some(webhook.profile),
             Source::Prometheus(_) => None,
             Source::AccessLog(log) => Some(log.profile.into()),
         }

@@ -10,6 +10,8 @@ mod litellm;
 pub mod prometheus;
 pub mod rules;
 
+pub use access_log::LogProfile;
+
 use std::hash::BuildHasher as _;
 
 use serde::Deserialize;
@@ -41,7 +43,7 @@ pub enum Dialect {
     /// OTLP and webhooks.
     Telemetry(Profile),
     /// An access log.
-    AccessLog(access_log::LogProfile),
+    AccessLog(LogProfile),
 }
 
 impl From<Profile> for Dialect {
@@ -50,8 +52,8 @@ impl From<Profile> for Dialect {
     }
 }
 
-impl From<access_log::LogProfile> for Dialect {
-    fn from(profile: access_log::LogProfile) -> Dialect {
+impl From<LogProfile> for Dialect {
+    fn from(profile: LogProfile) -> Dialect {
         Dialect::AccessLog(profile)
     }
 }
@@ -66,6 +68,29 @@ impl std::fmt::Display for Dialect {
 }
 
 impl Dialect {
+    /// Who posts to the webhook: LiteLLM's `generic_api`, or a gateway whose log profile has one.
+    ///
+    /// # Errors
+    /// No such profile; the text names those that there are.
+    pub fn of_webhook(name: &str) -> Result<Dialect, String> {
+        if name == Profile::Litellm.name() {
+            return Ok(Profile::Litellm.into());
+        }
+        let mut posting = LogProfile::all().filter(|profile| profile.has_webhook());
+        posting.clone().find(|profile| profile.name() == name).map(Dialect::from).ok_or_else(|| {
+            let names = posting.by_ref().map(LogProfile::name).collect::<Vec<_>>().join(", ");
+            format!("write one of {}, {names}", Profile::Litellm.name())
+        })
+    }
+
+    /// Its name, as configuration and commands spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Telemetry(profile) => profile.name(),
+            Dialect::AccessLog(profile) => profile.name(),
+        }
+    }
+
     /// What reports call the product.
     pub fn gateway_product(self) -> GatewayProduct {
         match self {

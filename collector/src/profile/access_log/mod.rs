@@ -65,6 +65,9 @@ struct File {
     /// Versions, sources, what it tells and what not: for people.
     #[serde(rename = "notes")]
     _notes: Vec<String>,
+    /// The gateway posts its entries to a URL by itself, one object or an array of them a request.
+    #[serde(default)]
+    webhook: bool,
     fields: BTreeMap<Role, Vec<String>>,
     /// Fields of Envoy's gRPC access log: `/metadata/NAMESPACE/KEY`, `/request_headers/NAME`, `/response_headers/NAME`.
     #[serde(default)]
@@ -112,6 +115,7 @@ struct Unreached {
 pub struct Rules {
     name: String,
     product: GatewayProduct,
+    webhook: bool,
     fields: Fields,
     als_fields: Fields,
     operations: Vec<(Box<[u8]>, Operation)>,
@@ -146,7 +150,7 @@ impl<'de> Deserialize<'de> for LogProfile {
 
 impl LogProfile {
     /// Every profile that comes with the collector.
-    pub fn all() -> impl Iterator<Item = LogProfile> {
+    pub fn all() -> impl Iterator<Item = LogProfile> + Clone {
         static ALL: OnceLock<Vec<Rules>> = OnceLock::new();
         // A file that does not parse fails the test `every_profile_parses`, so none is left out.
         let rules = ALL.get_or_init(|| EMBEDDED.iter().filter_map(|text| Rules::parse(text).ok()).collect());
@@ -171,6 +175,11 @@ impl LogProfile {
     /// What reports call the product.
     pub fn gateway_product(self) -> GatewayProduct {
         self.0.product
+    }
+
+    /// Whether the gateway posts its entries to a URL by itself.
+    pub fn has_webhook(self) -> bool {
+        self.0.webhook
     }
 
     /// Its rules.
@@ -213,6 +222,7 @@ impl Rules {
         let streaming = [(&file.streaming.yes, Streaming::Yes), (&file.streaming.no, Streaming::No)];
         Ok(Rules {
             product,
+            webhook: file.webhook,
             fields: compile(&file.name, &file.fields)?,
             als_fields: compile(&file.name, &file.als_fields)?,
             operations: file.operations.iter().map(operation).collect::<Result<_, ProfileError>>()?,
