@@ -42,6 +42,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     4 "views" "0004_views.sql"
     5 "register_by_day" "0005_register_by_day.sql"
     6 "gateway_products" "0006_gateway_products.sql"
+    7 "instrumentations" "0007_instrumentations.sql"
 };
 
 const MIGRATIONS_TABLE: &str = "\

@@ -105,7 +105,14 @@ fn count_takes_access_logs_with_the_profiles_that_have_one() {
     assert_eq!(summary["summary"]["output_tokens"], 19);
     for (source, profile, expected) in [
         ("access-log", "litellm", "write one of envoy-ai-gateway"),
-        ("webhook", "kong", "write litellm or genai"),
+        ("webhook", "genai", "write one of litellm, kong"),
+        ("otlp-traces", "apisix", "apisix: write one of litellm, genai, envoy-ai-gateway"),
+        (
+            "otlp-traces",
+            "traefik-hub",
+            "write one of litellm, genai, envoy-ai-gateway, agentgateway, tensorzero, kong, openllmetry,",
+        ),
+        ("otlp-metrics", "tensorzero", "kong, traefik-hub, openllmetry, opentelemetry-sdk"),
     ] {
         let output =
             collector(&["count", "--source", source, "--profile", profile], &[fixture("kong.jsonl")]);

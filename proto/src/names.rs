@@ -39,6 +39,7 @@ names! {
     Vantage { Gateway = "gateway", Server = "server", Client = "client" }
     GatewayProduct {
         Other = "other", Litellm = "litellm", Genai = "genai", Vllm = "vllm", Sglang = "sglang", Smg = "smg", Bifrost = "bifrost", Dynamo = "dynamo", LlmD = "llm-d", Tgi = "tgi", Tensorzero = "tensorzero", Triton = "triton", Nim = "nim", RayServe = "ray-serve", Kserve = "kserve", EnvoyAiGateway = "envoy-ai-gateway", Agentgateway = "agentgateway", Kong = "kong", Higress = "higress", Apisix = "apisix", Nginx = "nginx", Envoy = "envoy",
+        TraefikHub = "traefik-hub", Openllmetry = "openllmetry", Openinference = "openinference", OpentelemetrySdk = "opentelemetry-sdk",
     }
     Operation {
         Chat = "chat", TextCompletion = "text_completion", Embeddings = "embeddings", Rerank = "rerank",

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weighbridge_catalog::Day;
@@ -70,18 +69,23 @@ impl CaptureSource {
 /// There is none; the text names those that there are.
 pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureError> {
     let log = LogProfile::from_name(name).map(Dialect::from);
-    let telemetry = || Profile::from_str(name, true).map(Dialect::from).ok();
+    let telemetry = |reads: fn(&Profile) -> bool| {
+        let profile = Profile::all().filter(reads).find(|profile| profile.name() == name);
+        profile.map(Dialect::from).ok_or_else(|| CaptureError::Profile {
+            name: name.to_owned(),
+            known: Profile::names(Profile::all().filter(reads)),
+        })
+    };
     match source {
         CaptureSource::AccessLog | CaptureSource::Als => {
             log.ok_or_else(|| CaptureError::AccessLog(name.to_owned()))
         }
-        CaptureSource::OtlpLogs => {
-            log.or_else(telemetry).ok_or_else(|| CaptureError::Profile(name.to_owned()))
-        }
+        CaptureSource::OtlpLogs => log.map_or_else(|| telemetry(|_| true), Ok),
         CaptureSource::Webhook => {
             Dialect::of_webhook(name).map_err(|fix| CaptureError::Webhook { name: name.to_owned(), fix })
         }
-        _ => telemetry().ok_or_else(|| CaptureError::Profile(name.to_owned())),
+        CaptureSource::OtlpMetrics => telemetry(|profile| profile.reads(false)),
+        CaptureSource::OtlpTraces | CaptureSource::Prometheus => telemetry(|profile| profile.reads(true)),
     }
 }
 
@@ -105,11 +109,16 @@ pub enum CaptureError {
     /// No profile of an access log.
     #[error("--profile: no access log of {0}; write one of {names}", names = LogProfile::names())]
     AccessLog(String),
-    /// No profile of pushed telemetry.
+    /// No profile of such telemetry.
     #[error(
-        "profile {0}: write litellm or genai; other gateways are read by --source prometheus or access-log"
+        "--profile: {name}: write one of {known}; other gateways are read by --source prometheus or access-log"
     )]
-    Profile(String),
+    Profile {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// No profile of a gateway that posts.
     #[error("--profile: {name} posts to no webhook; {fix}")]
     Webhook {
@@ -132,7 +141,7 @@ impl CaptureError {
             CaptureError::Rules(_)
             | CaptureError::AccessLog(_)
             | CaptureError::Webhook { .. }
-            | CaptureError::Profile(_) => "profile",
+            | CaptureError::Profile { .. } => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }

@@ -4,6 +4,7 @@
 //! range, or an error that names the field and the fix.
 
 mod access_log;
+mod otlp;
 mod prometheus;
 
 use std::net::SocketAddr;
@@ -289,11 +290,8 @@ impl Config {
         if !(MIN_WINDOW_S..=MAX_WINDOW_S).contains(&self.window_s) {
             return fail("window_s", format!("write {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds"));
         }
-        if let Source::Otlp(otlp) = &self.source
-            && otlp.grpc_listen.is_none()
-            && otlp.http_listen.is_none()
-        {
-            return fail("source.otlp", "give grpc_listen or http_listen an address".to_owned());
+        if let Source::Otlp(otlp) = &self.source {
+            otlp.check(self.vantage()?)?;
         }
         if let Source::Prometheus(prometheus) = &self.source {
             prometheus.check()?;

@@ -155,14 +155,17 @@ fn has_flag(record: &Record<'_>, flag: &[u8]) -> bool {
     record.raw(Role::Flags).split(|byte| *byte == b',').any(|told| told == flag)
 }
 
-enum PathOperation {
+/// What a path stands for.
+pub(in crate::profile) enum PathOperation {
+    /// An inference.
     Inference(Operation),
+    /// Another call of such an API.
     Other,
 }
 
 /// The operation that a path of the usual APIs stands for: OpenAI, Anthropic, Gemini, Bedrock, Cohere, Ollama. `None` if the
 /// path tells nothing.
-fn operation_of_path(path: &[u8]) -> Option<PathOperation> {
+pub(in crate::profile) fn operation_of_path(path: &[u8]) -> Option<PathOperation> {
     use PathOperation::{Inference, Other};
     const ENDS: &[(&[u8], PathOperation)] = &[
         (b"/chat/completions", Inference(Operation::Chat)),

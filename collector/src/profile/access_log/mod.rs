@@ -7,6 +7,8 @@
 mod map;
 mod time;
 
+pub(super) use map::{PathOperation, operation_of_path};
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -91,23 +93,23 @@ struct File {
 /// Words for yes and no.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Words {
+pub(super) struct Words {
     #[serde(default)]
-    yes: Vec<String>,
+    pub(super) yes: Vec<String>,
     #[serde(default)]
-    no: Vec<String>,
+    pub(super) no: Vec<String>,
 }
 
 /// What marks a request that reached no upstream.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unreached {
+pub(super) struct Unreached {
     /// Response flags.
     #[serde(default)]
-    flags: Vec<String>,
+    pub(super) flags: Vec<String>,
     /// Beginnings of the response code details.
     #[serde(default)]
-    details: Vec<String>,
+    pub(super) details: Vec<String>,
 }
 
 /// The rules of one gateway's log.
@@ -204,19 +206,23 @@ impl Rules {
             expected,
         };
         let product = GatewayProduct::from_name(&file.gateway_product).ok_or_else(|| {
-            word("gateway_product", &file.gateway_product, names(GatewayProduct::ALL, |value| value.name()))
+            word(
+                "gateway_product",
+                &file.gateway_product,
+                names_of(GatewayProduct::ALL, |value| value.name()),
+            )
         })?;
         let outcomes = |field, words: &BTreeMap<String, String>| -> Result<Vec<_>, ProfileError> {
             let outcome = |(key, name): (&String, &String)| {
                 let outcome = Outcome::from_name(name)
-                    .ok_or_else(|| word(field, name, names(Outcome::ALL, |value| value.name())))?;
+                    .ok_or_else(|| word(field, name, names_of(Outcome::ALL, |value| value.name())))?;
                 Ok((bytes(key), outcome))
             };
             words.iter().map(outcome).collect()
         };
         let operation = |(key, name): (&String, &String)| {
             let operation = Operation::from_name(name)
-                .ok_or_else(|| word("operations", name, names(Operation::ALL, |value| value.name())))?;
+                .ok_or_else(|| word("operations", name, names_of(Operation::ALL, |value| value.name())))?;
             Ok((bytes(key), operation))
         };
         let streaming = [(&file.streaming.yes, Streaming::Yes), (&file.streaming.no, Streaming::No)];
@@ -271,7 +277,8 @@ fn bytes(word: &str) -> Box<[u8]> {
     word.as_bytes().into()
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
+/// The names of all values, for messages.
+pub(super) fn names_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
     all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
 }
 
