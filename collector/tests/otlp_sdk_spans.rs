@@ -114,6 +114,37 @@ fn openllmetry_old_spellings_errors_and_what_is_no_call() {
     assert_eq!(told.skipped, [("scope", 1), ("not_inference", 1), ("operation", 3)]);
 }
 
+#[test]
+fn openllmetry_of_javascript_counts_what_sdks_tell() {
+    let call = |id, operation: &str, model: &str| {
+        let attributes = vec![
+            text("gen_ai.operation.name", operation),
+            text("gen_ai.provider.name", "openai"),
+            text("gen_ai.request.model", model),
+        ];
+        span(id, 0, operation, (0, 1), attributes)
+    };
+    let refused = || failed(call(2, "chat", "gpt-4o"));
+    let spans = vec![
+        (
+            "@traceloop/instrumentation-openai",
+            vec![
+                call(1, "chat", "gpt-4o"),
+                with_event(refused(), "exception", exception("rate_limit_exceeded")),
+                call(3, "image_generation", "gpt-image-1"),
+            ],
+        ),
+        ("@traceloop/instrumentation-langchain", vec![call(4, "chat", "gpt-4o")]),
+    ];
+    let told = told_by_spans("openllmetry", spans);
+    told.assert_cells(&[
+        ("gpt-4o unknown ok chat unknown unknown", [1, 1, 0, 0]),
+        ("gpt-4o unknown rate_limited chat unknown unknown", [1, 1, 0, 0]),
+        ("gpt-image unknown ok image unknown unknown", [1, 1, 0, 0]),
+    ]);
+    assert_eq!(told.skipped, [("scope", 1)]);
+}
+
 /// A span of OpenInference.
 fn openinference(id: u8, parent: u8, kind: &str, more: Vec<KeyValue>) -> Span {
     let mut attributes = vec![
