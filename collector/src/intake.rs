@@ -18,6 +18,7 @@ use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::tap::{End, Exchange, TapProfile};
 use crate::profile::{Dialect, Discard, Mapper, Profile};
 use crate::source::access_log::{self, LogPosition, Record};
+use crate::source::keys::{AllowList, Common};
 use crate::source::otlp::SeriesHasher;
 use crate::source::{als, otlp, webhook};
 
@@ -34,7 +35,7 @@ pub enum Signal {
     Traces,
     /// OTLP metrics.
     Metrics,
-    /// LiteLLM webhook records.
+    /// Records that a gateway posts.
     Webhook,
     /// `/metrics` pages; they come by `take_page`.
     Prometheus,
@@ -141,7 +142,7 @@ impl Intake {
     fn of(input: Input, classifier: Classifier, key: u64, started_unix_nano: u64) -> Intake {
         Intake {
             input,
-            mapper: Mapper { classifier, hasher: SeriesHasher::with_seed(key) },
+            mapper: Mapper { classifier, hasher: SeriesHasher::with_seed(key), links: Vec::new() },
             counter: Counter::new(started_unix_nano),
             staged: Vec::new(),
             staged_points: Vec::new(),
@@ -222,6 +223,7 @@ impl Intake {
         let mut accepted = Accepted::default();
         self.staged.clear();
         self.staged_points.clear();
+        self.mapper.links.clear();
         let dialect = match &self.input {
             Input::Pushed(dialect) => Some(*dialect),
             // They come by `take_page`.
@@ -249,12 +251,19 @@ impl Intake {
         for observation in &self.staged {
             self.counter.observe(observation, now.ms());
         }
+        // After the attempts, which end before what stands around them; roots last.
+        for is_root in [false, true] {
+            for link in self.mapper.links.iter().filter(|link| link.parent.is_none() == is_root) {
+                self.counter.link(*link, now.ms());
+            }
+        }
         if !self.staged_points.is_empty() {
             self.counter.observe_points(&self.staged_points, now.ms());
         }
         self.counter.tally_mut().add(&tally);
         self.staged.shrink_to(STAGED_KEPT);
         self.staged_points.shrink_to(STAGED_KEPT);
+        self.mapper.links.shrink_to(STAGED_KEPT);
         Ok(accepted)
     }
 
@@ -343,9 +352,9 @@ impl Intake {
                 .and_then(|item| Ok(now.check(span.end_unix_nano).map(|()| item)?));
             stage(observation, staged, tally, accepted);
         };
-        match encoding {
-            Encoding::Protobuf => otlp::read_spans(payload, each),
-            Encoding::Json | Encoding::JsonLines => otlp::json::read_spans(payload, each),
+        match profile {
+            Profile::Litellm | Profile::Genai => read_spans(encoding, payload, &Common, each),
+            Profile::Data(data) => read_spans(encoding, payload, data.rules().keys(), each),
         }
     }
 
@@ -368,9 +377,13 @@ impl Intake {
                 .and_then(|item| Ok(now.check(point.time_unix_nano).map(|()| item)?));
             stage(staged, staged_points, tally, accepted);
         };
-        match encoding {
-            Encoding::Protobuf => otlp::read_metrics(payload, &hasher, wanted, each),
-            Encoding::Json | Encoding::JsonLines => otlp::json::read_metrics(payload, &hasher, wanted, each),
+        match profile {
+            Profile::Litellm | Profile::Genai => {
+                read_metrics(encoding, payload, &Common, (&hasher, wanted), each)
+            }
+            Profile::Data(data) => {
+                read_metrics(encoding, payload, data.rules().keys(), (&hasher, wanted), each)
+            }
         }
     }
 
@@ -413,7 +426,7 @@ impl Intake {
             stage(observation, staged, tally, accepted);
         };
         match (signal, encoding) {
-            (Signal::AccessLog, Encoding::Json | Encoding::JsonLines) => {
+            (Signal::AccessLog | Signal::Webhook, Encoding::Json | Encoding::JsonLines) => {
                 let mut record = Record::default();
                 let each = |line: Result<_, Refusal>| {
                     record.clear();
@@ -440,6 +453,32 @@ impl Intake {
             }),
             _ => Err(Refusal::ContentType),
         }
+    }
+}
+
+#[inline]
+fn read_spans(
+    encoding: Encoding,
+    payload: &[u8],
+    keys: &impl AllowList,
+    each: impl FnMut(&otlp::Span<'_>),
+) -> Result<(), Refusal> {
+    match encoding {
+        Encoding::Protobuf => otlp::read_spans(payload, keys, each),
+        Encoding::Json | Encoding::JsonLines => otlp::json::read_spans(payload, keys, each),
+    }
+}
+
+fn read_metrics(
+    encoding: Encoding,
+    payload: &[u8],
+    keys: &impl AllowList,
+    (hasher, wanted): (&SeriesHasher, impl Fn(&str) -> bool),
+    each: impl FnMut(&otlp::Point<'_>),
+) -> Result<(), Refusal> {
+    match encoding {
+        Encoding::Protobuf => otlp::read_metrics(payload, keys, hasher, wanted, each),
+        Encoding::Json | Encoding::JsonLines => otlp::json::read_metrics(payload, keys, hasher, wanted, each),
     }
 }
 

@@ -28,6 +28,25 @@ pub struct Observation {
 pub enum Call {
     /// It is one client request; nothing tells of choices.
     Whole,
+    /// One client request, unless another record stands around it or inside it: of those the innermost, or the one that was
+    /// told first, is the request.
+    Nested {
+        /// Keyed hash of the record's id.
+        span: u64,
+        /// Keyed hash of the id of the record around it.
+        parent: Option<u64>,
+    },
+    /// An attempt of a client request whose records form a tree, of which `Link`s tell the rest.
+    Leaf {
+        /// Keyed hash of the id of the record around it; attempts with the same one were made one after the other.
+        parent: u64,
+        /// Keyed hash of what was tried: another one than before is a fallback.
+        group: u64,
+        /// Start, Unix nanoseconds.
+        start_unix_nano: u64,
+        /// End, Unix nanoseconds.
+        end_unix_nano: u64,
+    },
     /// One attempt of a client call; the last success, or the last failure, is the request's outcome.
     Attempt {
         /// Keyed hash of the call's id.
@@ -37,6 +56,15 @@ pub enum Call {
         /// The gateway says that this attempt is a fallback.
         fallback: bool,
     },
+}
+
+/// A record that is no attempt itself, in the tree of a client request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Keyed hash of its id.
+    pub span: u64,
+    /// Keyed hash of the id of the record around it; `None` for the root, which ends when the request has ended.
+    pub parent: Option<u64>,
 }
 
 /// HTTP status and error class to an outcome. Source: `reference` rule 8 of the gateway survey: 2xx without an error is ok;

@@ -207,8 +207,20 @@ fn apisix_tells_what_the_client_got_and_what_the_upstreams_said() {
             ("unlisted rate_limited chat unknown unknown", [1, 0, 0, 0]),
         ],
     );
-    let nested = r#"{"request":{"uri":"/v1/chat/completions","headers":{"authorization":"Bearer canary"}},"response":{"status":200},"llm_request":{"model":"gpt-4o","messages":[{"content":"canary"}]},"llm_summary":{"model":"gpt-4o","prompt_tokens":3,"completion_tokens":2},"start_time":1795435200100}"#;
-    assert_cells("apisix", nested, &[("gpt-4o ok chat unknown unknown", [1, 1, 3, 2])]);
+    // The default format, with a summary: its numbers and flags are texts.
+    let nested = r#"{"request":{"uri":"/v1/chat/completions","headers":{"authorization":"Bearer canary"}},"response":{"status":200,"headers":{"x-ai-cache-status":"MISS"}},"llm_request":{"stream":true,"messages":[{"content":"canary"}]},"llm_summary":{"request_model":"smart","model":"gpt-4o","prompt_tokens":"3","completion_tokens":"2","stream":"true"},"start_time":1795435200100}"#;
+    assert_cells("apisix", nested, &[("gpt-4o ok chat stream unknown", [1, 1, 3, 2])]);
+    let unpicked = nested.replace(r#""model":"gpt-4o""#, r#""model":"""#).replace("smart", "gpt-4o-mini");
+    assert_cells("apisix", &unpicked, &[("gpt-4o-mini ok chat stream unknown", [1, 1, 3, 2])]);
+    let mut apisix = intake("apisix");
+    take(&mut apisix, &nested.replace("MISS", "HIT"));
+    assert_eq!(skipped(&mut apisix), [("cache_hit", 1)], "answered by ai-cache");
+}
+
+#[test]
+fn agentgateway_tells_the_first_token_of_streams() {
+    let line = r#"{"http.status":200,"gen_ai.operation.name":"chat","gen_ai.provider.name":"openai","gen_ai.request.model":"gpt-4o","agw.ai.time_to_first_token":"0.21s","time":"2026-11-23T12:00:00Z"}"#;
+    assert_cells("agentgateway", line, &[("gpt-4o ok chat stream unknown", [1, 1, 0, 0])]);
 }
 
 #[test]

@@ -105,12 +105,86 @@ fn count_takes_access_logs_with_the_profiles_that_have_one() {
     assert_eq!(summary["summary"]["output_tokens"], 19);
     for (source, profile, expected) in [
         ("access-log", "litellm", "write one of envoy-ai-gateway"),
-        ("webhook", "kong", "write litellm or genai"),
+        ("webhook", "genai", "write one of litellm, kong"),
+        ("otlp-traces", "apisix", "apisix: write one of litellm, genai, envoy-ai-gateway"),
+        (
+            "otlp-traces",
+            "traefik-hub",
+            "write one of litellm, genai, envoy-ai-gateway, agentgateway, tensorzero, kong, openllmetry,",
+        ),
+        ("otlp-metrics", "tensorzero", "kong, traefik-hub, openllmetry, opentelemetry-sdk"),
     ] {
         let output =
             collector(&["count", "--source", source, "--profile", profile], &[fixture("kong.jsonl")]);
         assert!(!output.status.success());
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn count_takes_otlp_with_the_profiles_that_are_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = r#"{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}},
+        {"key":"gen_ai.provider.name","value":{"stringValue":"openai"}},
+        {"key":"gen_ai.request.model","value":{"stringValue":"gpt-4o"}},
+        {"key":"gen_ai.response.model","value":{"stringValue":"gpt-4o-2024-08-06"}},
+        {"key":"gen_ai.input.messages","value":{"stringValue":"canary-prompt"}}"#;
+    let tokens = r#"{"key":"gen_ai.usage.input_tokens","value":{"intValue":"11"}},
+        {"key":"gen_ai.usage.output_tokens","value":{"intValue":"7"}}"#;
+    let span = |scope: &str, id: u8| {
+        format!(
+            r#"{{"scope":{{"name":"{scope}"}},"spans":[{{"traceId":"{id:032x}","spanId":"{id:016x}",
+            "name":"chat canary-name","startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[{call},{tokens}]}}]}}"#
+        )
+    };
+    let histogram = |name: &str, more: &str, count: u8, sum: u8| {
+        format!(
+            r#"{{"name":"{name}","histogram":{{"aggregationTemporality":2,"dataPoints":[{{"attributes":[{call}{more}],
+            "startTimeUnixNano":"1","timeUnixNano":"2","count":"{count}","sum":{sum}}}]}}}}"#
+        )
+    };
+    let token_type =
+        |name: &str| format!(r#",{{"key":"gen_ai.token.type","value":{{"stringValue":"{name}"}}}}"#);
+    let usage = |name: &str, sum: u8| histogram("gen_ai.client.token.usage", &token_type(name), 1, sum);
+    let points =
+        [usage("input", 11), usage("output", 7), usage("cached_input", 9), usage("reasoning", 5)].join(",");
+    let requests = histogram("gen_ai.server.request.duration", "", 1, 1);
+    let traces = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{},{}]}}]}}"#,
+        span("envoyproxy/ai-gateway", 1),
+        span("acme-app", 2)
+    );
+    let metrics = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"scope":{{"name":"envoyproxy/ai-gateway"}},"metrics":[{requests},{points}]}}]}}]}}"#
+    );
+    let logs = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"timeUnixNano":"1","body":{{"stringValue":"canary-body"}},
+        "attributes":[{call},{tokens},{{"key":"http.status","value":{{"intValue":"200"}}}}]}}]}}]}}]}}"#
+    );
+    for (source, profile, payload) in [
+        ("otlp-traces", "envoy-ai-gateway", traces),
+        ("otlp-metrics", "envoy-ai-gateway", metrics),
+        ("otlp-logs", "agentgateway", logs),
+    ] {
+        let file = folder.path().join(format!("{source}.json"));
+        std::fs::write(&file, payload).unwrap();
+        let output = collector(&["count", "--source", source, "--profile", profile], &[file]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{source}: {text}");
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (summary, cells) = lines.split_last().unwrap();
+        assert_eq!(cells.len(), 1, "{source}: {text}");
+        assert_eq!(cells[0]["model"], "gpt-4o", "{source}");
+        let counts =
+            ["requests", "input_tokens", "output_tokens"].map(|name| cells[0][name].as_u64().unwrap());
+        assert_eq!(counts, [1, 11, 7], "{source}");
+        if source == "otlp-traces" {
+            assert_eq!(summary["skipped"], serde_json::json!({"scope": 1}));
+        }
+        for private in ["canary", "acme"] {
+            assert!(!text.contains(private), "{source}: {private}");
+        }
     }
 }

@@ -38,7 +38,8 @@ names! {
     Environment { Production = "production", Staging = "staging", Development = "development", Unknown = "unknown" }
     Vantage { Gateway = "gateway", Server = "server", Client = "client" }
     GatewayProduct {
-        Other = "other", Litellm = "litellm", Genai = "genai", Vllm = "vllm", Sglang = "sglang", Smg = "smg", Bifrost = "bifrost", Dynamo = "dynamo", LlmD = "llm-d", Tgi = "tgi", Tensorzero = "tensorzero", Triton = "triton", Nim = "nim", RayServe = "ray-serve", Kserve = "kserve", Ollama = "ollama", LlamaCpp = "llama-cpp", Tei = "tei", EnvoyAiGateway = "envoy-ai-gateway", Agentgateway = "agentgateway", Kong = "kong", Higress = "higress", Apisix = "apisix", Nginx = "nginx", Envoy = "envoy", Portkey = "portkey", TraefikHub = "traefik-hub", Helicone = "helicone",
+        Other = "other", Litellm = "litellm", Genai = "genai", Vllm = "vllm", Sglang = "sglang", Smg = "smg", Bifrost = "bifrost", Dynamo = "dynamo", LlmD = "llm-d", Tgi = "tgi", Tensorzero = "tensorzero", Triton = "triton", Nim = "nim", RayServe = "ray-serve", Kserve = "kserve", Ollama = "ollama", LlamaCpp = "llama-cpp", Tei = "tei", EnvoyAiGateway = "envoy-ai-gateway", Agentgateway = "agentgateway", Kong = "kong", Higress = "higress", Apisix = "apisix", Nginx = "nginx", Envoy = "envoy", Portkey = "portkey", TraefikHub = "traefik-hub",
+        Openllmetry = "openllmetry", Openinference = "openinference", OpentelemetrySdk = "opentelemetry-sdk",
     }
     Operation {
         Chat = "chat", TextCompletion = "text_completion", Embeddings = "embeddings", Rerank = "rerank",

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weighbridge_collector::config::{
     Admin, Config, OtlpSignal, OtlpSource, Receiver, Source, SpoolConfig, Uplink, WebhookSource,
 };
-use weighbridge_collector::profile::Profile;
+use weighbridge_collector::profile::{Dialect, Profile};
 use weighbridge_collector::run as collector;
 use weighbridge_collector::window::DEFAULT_WINDOW_S;
 
@@ -107,7 +107,8 @@ impl ServeArguments {
             Input::Traces => otlp(OtlpSignal::Traces),
             Input::Metrics => otlp(OtlpSignal::Metrics),
             Input::Webhook => {
-                Source::Webhook(WebhookSource { profile: self.profile, listen: at(self.webhook_port) })
+                let profile = Dialect::of_webhook(self.profile.name()).map_err(anyhow::Error::msg)?;
+                Source::Webhook(WebhookSource { profile, listen: at(self.webhook_port) })
             }
         };
         let config = Config {

@@ -10,6 +10,7 @@ use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::classifier::Classifier;
 use weighbridge_collector::intake::{Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::Profile;
+use weighbridge_collector::source::keys::Common;
 use weighbridge_collector::source::otlp::read_spans;
 use weighbridge_tests::telemetry::{Batch, SPANS};
 
@@ -24,7 +25,7 @@ fn wire_scan(criterion: &mut Criterion) {
     group.bench_function("wire scan of the allow-list", |bencher| {
         bencher.iter(|| {
             let mut spans = 0;
-            read_spans(black_box(&bytes), |span| {
+            read_spans(black_box(&bytes), &Common, |span| {
                 black_box(span);
                 spans += 1;
             })

@@ -15,7 +15,7 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub(crate) const ENVIRONMENT: &str =
     "Enum8('production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4)";
 pub(crate) const VANTAGE: &str = "Enum8('gateway' = 1, 'server' = 2, 'client' = 3)";
-pub(crate) const GATEWAY_PRODUCT: &str = "Enum8('other' = 1, 'litellm' = 2, 'genai' = 3, 'vllm' = 4, 'sglang' = 5, 'smg' = 6, 'bifrost' = 7, 'dynamo' = 8, 'llm-d' = 9, 'tgi' = 10, 'tensorzero' = 11, 'triton' = 12, 'nim' = 13, 'ray-serve' = 14, 'kserve' = 15, 'ollama' = 16, 'llama-cpp' = 17, 'tei' = 18, 'envoy-ai-gateway' = 20, 'agentgateway' = 21, 'kong' = 22, 'higress' = 23, 'apisix' = 24, 'nginx' = 25, 'envoy' = 26, 'portkey' = 27, 'traefik-hub' = 28, 'helicone' = 29)";
+pub(crate) const GATEWAY_PRODUCT: &str = "Enum8('other' = 1, 'litellm' = 2, 'genai' = 3, 'vllm' = 4, 'sglang' = 5, 'smg' = 6, 'bifrost' = 7, 'dynamo' = 8, 'llm-d' = 9, 'tgi' = 10, 'tensorzero' = 11, 'triton' = 12, 'nim' = 13, 'ray-serve' = 14, 'kserve' = 15, 'ollama' = 16, 'llama-cpp' = 17, 'tei' = 18, 'envoy-ai-gateway' = 20, 'agentgateway' = 21, 'kong' = 22, 'higress' = 23, 'apisix' = 24, 'nginx' = 25, 'envoy' = 26, 'portkey' = 27, 'traefik-hub' = 28, 'openllmetry' = 40, 'openinference' = 41, 'opentelemetry-sdk' = 42)";
 pub(crate) const OPENNESS: &str = "Enum8('unknown' = 0, 'closed' = 1, 'open-noncommercial' = 2, 'open-restricted' = 3, 'open-permissive' = 4, 'open-source' = 5)";
 pub(crate) const HOSTING: &str =
     "Enum8('unknown' = 0, 'first_party' = 1, 'third_party' = 2, 'marketplace' = 3, 'self_hosted' = 4)";

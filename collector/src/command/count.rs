@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weighbridge_catalog::Day;
@@ -42,7 +41,7 @@ pub enum CaptureSource {
     AccessLog,
     /// Messages of Envoy's gRPC access log service, each as its protobuf bytes.
     Als,
-    /// LiteLLM `generic_api` records: a JSON array, JSON lines or one object.
+    /// Records that a gateway posts, LiteLLM's `generic_api` or Kong's `http-log`: a JSON array, JSON lines or one object.
     Webhook,
     /// Prometheus pages of one target, in time order.
     Prometheus,
@@ -74,7 +73,13 @@ impl CaptureSource {
 /// There is none; the text names those that there are.
 pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureError> {
     let log = LogProfile::from_name(name).map(Dialect::from);
-    let telemetry = || Profile::from_str(name, true).map(Dialect::from).ok();
+    let telemetry = |reads: fn(&Profile) -> bool| {
+        let profile = Profile::all().filter(reads).find(|profile| profile.name() == name);
+        profile.map(Dialect::from).ok_or_else(|| CaptureError::Profile {
+            name: name.to_owned(),
+            known: Profile::names(Profile::all().filter(reads)),
+        })
+    };
     match source {
         CaptureSource::Tap => {
             let tap = TapProfile::from_name(name).map(Dialect::from);
@@ -83,10 +88,12 @@ pub fn dialect(source: CaptureSource, name: &str) -> Result<Dialect, CaptureErro
         CaptureSource::AccessLog | CaptureSource::Als => {
             log.ok_or_else(|| CaptureError::AccessLog(name.to_owned()))
         }
-        CaptureSource::OtlpLogs => {
-            log.or_else(telemetry).ok_or_else(|| CaptureError::Profile(name.to_owned()))
+        CaptureSource::OtlpLogs => log.map_or_else(|| telemetry(|_| true), Ok),
+        CaptureSource::Webhook => {
+            Dialect::of_webhook(name).map_err(|fix| CaptureError::Webhook { name: name.to_owned(), fix })
         }
-        _ => telemetry().ok_or_else(|| CaptureError::Profile(name.to_owned())),
+        CaptureSource::OtlpMetrics => telemetry(|profile| profile.reads(false)),
+        CaptureSource::OtlpTraces | CaptureSource::Prometheus => telemetry(|profile| profile.reads(true)),
     }
 }
 
@@ -113,11 +120,24 @@ pub enum CaptureError {
     /// No profile of the tap.
     #[error("--profile: no tap of {0}; write one of {names}", names = TapProfile::names())]
     Tap(String),
-    /// No profile of pushed telemetry.
+    /// No profile of such telemetry.
     #[error(
-        "profile {0}: write litellm or genai; other gateways are read by --source prometheus or access-log"
+        "--profile: {name}: write one of {known}; other gateways are read by --source prometheus or access-log"
     )]
-    Profile(String),
+    Profile {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// No profile of a gateway that posts.
+    #[error("--profile: {name} posts to no webhook; {fix}")]
+    Webhook {
+        /// The name.
+        name: String,
+        /// What to write instead.
+        fix: String,
+    },
     /// At least one file was refused; the summary names it.
     #[error("{0} of the files could not be read as payloads; see `refused_files` in the summary")]
     Refused(usize),
@@ -132,7 +152,8 @@ impl CaptureError {
             CaptureError::Rules(_)
             | CaptureError::AccessLog(_)
             | CaptureError::Tap(_)
-            | CaptureError::Profile(_) => "profile",
+            | CaptureError::Webhook { .. }
+            | CaptureError::Profile { .. } => "profile",
             CaptureError::Refused(_) => "refused",
         }
     }

@@ -4,6 +4,7 @@
 //! range, or an error that names the field and the fix.
 
 mod access_log;
+mod otlp;
 mod prometheus;
 mod standing;
 mod tap;
@@ -122,7 +123,7 @@ pub struct Config {
 pub enum Source {
     /// OTLP from the gateway.
     Otlp(OtlpSource),
-    /// LiteLLM's `generic_api` callback.
+    /// Records that the gateway posts.
     Webhook(WebhookSource),
     /// `/metrics` pages, scraped.
     Prometheus(PrometheusSource),
@@ -158,12 +159,13 @@ pub enum OtlpSignal {
     Metrics,
 }
 
-/// LiteLLM's `generic_api` callback.
+/// Records that a gateway posts: LiteLLM's `generic_api` callback, Kong's `http-log` plugin.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookSource {
     /// Whose records they are.
-    pub profile: Profile,
+    #[serde(deserialize_with = "webhook_profile")]
+    pub profile: Dialect,
     /// Address of the HTTP receiver.
     #[serde(default = "default_webhook_listen")]
     pub listen: SocketAddr,
@@ -220,6 +222,12 @@ impl Default for Admin {
     fn default() -> Self {
         Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9_464)) }
     }
+}
+
+fn webhook_profile<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
+    let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    Dialect::of_webhook(&name)
+        .map_err(|fix| serde::de::Error::custom(format!("source.webhook.profile: {name}: {fix}")))
 }
 
 fn default_window() -> u32 {
@@ -299,19 +307,8 @@ impl Config {
         if !(MIN_WINDOW_S..=MAX_WINDOW_S).contains(&self.window_s) {
             return fail("window_s", format!("write {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds"));
         }
-        if let Source::Otlp(otlp) = &self.source
-            && otlp.grpc_listen.is_none()
-            && otlp.http_listen.is_none()
-        {
-            return fail("source.otlp", "give grpc_listen or http_listen an address".to_owned());
-        }
-        if let Source::Webhook(webhook) = &self.source
-            && webhook.profile != Profile::Litellm
-        {
-            return fail(
-                "source.webhook.profile",
-                "write litellm; no other profile has a webhook".to_owned(),
-            );
+        if let Source::Otlp(otlp) = &self.source {
+            otlp.check(self.vantage()?)?;
         }
         if let Source::Prometheus(prometheus) = &self.source {
             prometheus.check()?;
@@ -371,7 +368,7 @@ impl Config {
     pub fn dialect(&self) -> Option<Dialect> {
         match &self.source {
             Source::Otlp(otlp) => Some(otlp.profile.into()),
-            Source::Webhook(webhook) => Some(webhook.profile.into()),
+            Source::Webhook(webhook) => Some(webhook.profile),
             Source::Prometheus(_) => None,
             Source::AccessLog(log) => Some(log.profile.into()),
             Source::Tap(tap) => Some(tap.profile.into()),

@@ -81,7 +81,7 @@ impl Config {
     /// How well the source tells the requests of its gateway.
     pub fn precedence(&self) -> Precedence {
         let is_sdk = |profile: Profile| {
-            profile == Profile::Genai && self.vantage().is_ok_and(|vantage| vantage == Vantage::Client)
+            profile != Profile::Litellm && self.vantage().is_ok_and(|vantage| vantage == Vantage::Client)
         };
         match &self.source {
             Source::Webhook(_) | Source::AccessLog(_) | Source::Tap(_) => Precedence::EventLog,

@@ -9,6 +9,7 @@ mod calls;
 mod page;
 mod recent;
 mod series;
+mod trees;
 
 pub use calls::HOLD_MS;
 pub use page::{PageRow, SIDES, Side};
@@ -22,11 +23,12 @@ use weighbridge_proto::cells::{Cell, CellKey, Counts, MAX_CELLS};
 use weighbridge_proto::v1::{Choice, Outcome};
 
 use crate::discard::{Skip, Tally};
-use crate::observation::{Call, Observation};
+use crate::observation::{Call, Link, Observation};
 use calls::{Calls, Failure};
 use page::{Pages, PagesState};
 use recent::Recent;
 use series::{SeriesState, SeriesTable, times};
+use trees::{Leaf, Trees};
 
 /// For keys that already are keyed hashes.
 #[derive(Debug, Default, Clone, Copy)]
@@ -46,6 +48,16 @@ impl Hasher for Prehashed {
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
     }
+}
+
+/// Under which `Recent` remembers that a record was counted.
+fn counted_mark(span: u64) -> u64 {
+    span.rotate_left(16) ^ 0xd1b5_4a32_d192_ed03
+}
+
+/// Under which `Recent` remembers that a record was counted inside this one.
+fn encloses_mark(span: u64) -> u64 {
+    span.rotate_left(48) ^ 0xabc9_8388_fb8f_ac03
 }
 
 pub(crate) type PrehashedState = BuildHasherDefault<Prehashed>;
@@ -75,6 +87,7 @@ pub struct Counter {
     totals: Counts,
     recent: Recent,
     calls: Calls,
+    trees: Trees,
     series: SeriesTable,
     pages: Pages,
     tally: Tally,
@@ -89,6 +102,7 @@ impl Counter {
             totals: Counts::default(),
             recent: Recent::default(),
             calls: Calls::default(),
+            trees: Trees::default(),
             series: SeriesTable::new(started_unix_nano),
             pages: Pages::default(),
             tally: Tally::default(),
@@ -106,6 +120,22 @@ impl Counter {
         let mut key = observation.key;
         let Observation { attempts, input_tokens, output_tokens, .. } = *observation;
         let mut counts = Counts { requests: 1, attempts, input_tokens, output_tokens };
+        match observation.call {
+            Call::Whole | Call::Attempt { .. } => {}
+            Call::Nested { span, parent } => {
+                if self.is_told_by_another(span, parent, now_ms) {
+                    self.tally.skip(Skip::Duplicate);
+                    return;
+                }
+            }
+            Call::Leaf { parent, group, start_unix_nano, end_unix_nano } => {
+                let counts = Counts { requests: 0, ..counts };
+                let leaf = Leaf { key, counts, parent, group, start_unix_nano, end_unix_nano };
+                let evicted = self.trees.hold(leaf, now_ms);
+                evicted.into_iter().for_each(|leaves| self.add_tree(leaves));
+                return;
+            }
+        }
         if let Call::Attempt { id, group, fallback } = observation.call {
             let succeeded = key.outcome == Outcome::Ok;
             let first_group = self.calls.first_group(id);
@@ -125,6 +155,30 @@ impl Counter {
             }
         }
         self.add(key, counts);
+    }
+
+    /// Notes a record that is no attempt itself; with the root of its tree a request is counted.
+    pub fn link(&mut self, link: Link, now_ms: u64) {
+        if let Some(leaves) = self.trees.link(link, now_ms) {
+            self.add_tree(leaves);
+        }
+    }
+
+    /// Whether a record around this one, or one inside it, was counted; if not, this one is.
+    fn is_told_by_another(&mut self, span: u64, parent: Option<u64>, now_ms: u64) -> bool {
+        let parent_was_counted = parent.is_some_and(|parent| self.recent.contains(counted_mark(parent)));
+        if parent_was_counted || self.recent.contains(encloses_mark(span)) {
+            return true;
+        }
+        self.recent.insert(counted_mark(span), now_ms);
+        if let Some(parent) = parent {
+            self.recent.insert(encloses_mark(parent), now_ms);
+        }
+        false
+    }
+
+    fn add_tree(&mut self, leaves: Vec<Leaf>) {
+        trees::counted(leaves).for_each(|(key, counts)| self.add(key, counts));
     }
 
     /// Counts the metric points of one payload at `now_ms`.
@@ -174,6 +228,9 @@ impl Counter {
     pub fn expire_calls(&mut self, now_ms: u64) {
         while let Some(failure) = self.calls.expire(now_ms) {
             self.final_failure(failure);
+        }
+        while let Some(leaves) = self.trees.expire(now_ms) {
+            self.add_tree(leaves);
         }
     }
 

@@ -8,33 +8,64 @@ pub mod access_log;
 mod genai;
 mod litellm;
 pub mod look;
+pub mod otlp;
 pub mod prometheus;
 pub mod rules;
 pub mod tap;
 
+pub use access_log::LogProfile;
+pub use otlp::OtlpProfile;
+
 use std::hash::BuildHasher as _;
+use std::str::FromStr;
 
 use serde::Deserialize;
 use weighbridge_catalog::{Classification, Origin};
 use weighbridge_proto::cells::{CellKey, Counts};
-use weighbridge_proto::v1::{Choice, GatewayProduct, Operation, Outcome, Streaming};
+use weighbridge_proto::v1::{Choice, GatewayProduct, Operation, Outcome, Streaming, Vantage};
 
 use crate::classifier::Classifier;
 use crate::count::{PointClass, StagedPoint};
 use crate::discard::{Refusal, Skip};
-use crate::observation::{self, Observation};
+use crate::observation::{self, Link, Observation};
 use crate::source::attributes::{Role, whole_float};
 use crate::source::otlp::{Point, PointKind, SeriesHasher, Span};
 use crate::source::webhook::Record;
 
-/// A gateway product whose telemetry is understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+/// A product whose telemetry is understood.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Profile {
     /// LiteLLM proxy: OTLP V1 and V2, webhook.
     Litellm,
     /// Anything that emits the OpenTelemetry GenAI conventions (three generations).
     Genai,
+    /// Any other: a file of `collector/profiles/otlp/`.
+    Data(OtlpProfile),
+}
+
+/// There is no profile of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: write one of {known}")]
+pub struct UnknownProfile {
+    name: String,
+    known: String,
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(name: &str) -> Result<Profile, UnknownProfile> {
+        Profile::all()
+            .find(|profile| profile.name() == name)
+            .ok_or_else(|| UnknownProfile { name: name.to_owned(), known: Profile::names(Profile::all()) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Profile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        name.parse().map_err(|error| serde::de::Error::custom(format!("otlp.profile: {error}")))
+    }
 }
 
 /// What an intake reads: a product's telemetry, or the lines of a gateway's access log.
@@ -43,7 +74,7 @@ pub enum Dialect {
     /// OTLP and webhooks.
     Telemetry(Profile),
     /// An access log.
-    AccessLog(access_log::LogProfile),
+    AccessLog(LogProfile),
     /// What passes through the tap.
     Tap(tap::TapProfile),
 }
@@ -54,8 +85,8 @@ impl From<Profile> for Dialect {
     }
 }
 
-impl From<access_log::LogProfile> for Dialect {
-    fn from(profile: access_log::LogProfile) -> Dialect {
+impl From<LogProfile> for Dialect {
+    fn from(profile: LogProfile) -> Dialect {
         Dialect::AccessLog(profile)
     }
 }
@@ -77,6 +108,30 @@ impl std::fmt::Display for Dialect {
 }
 
 impl Dialect {
+    /// Who posts to the webhook: LiteLLM's `generic_api`, or a gateway whose log profile has one.
+    ///
+    /// # Errors
+    /// No such profile; the text names those that there are.
+    pub fn of_webhook(name: &str) -> Result<Dialect, String> {
+        if name == Profile::Litellm.name() {
+            return Ok(Profile::Litellm.into());
+        }
+        let mut posting = LogProfile::all().filter(|profile| profile.has_webhook());
+        posting.clone().find(|profile| profile.name() == name).map(Dialect::from).ok_or_else(|| {
+            let names = posting.by_ref().map(LogProfile::name).collect::<Vec<_>>().join(", ");
+            format!("write one of {}, {names}", Profile::Litellm.name())
+        })
+    }
+
+    /// Its name, as configuration and commands spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Telemetry(profile) => profile.name(),
+            Dialect::AccessLog(profile) => profile.name(),
+            Dialect::Tap(profile) => profile.name(),
+        }
+    }
+
     /// What reports call the product.
     pub fn gateway_product(self) -> GatewayProduct {
         match self {
@@ -115,12 +170,27 @@ pub struct Mapper {
     pub classifier: Classifier,
     /// Key of series, call and fingerprint hashes: random, never exported.
     pub hasher: SeriesHasher,
+    /// Records that were found to be no attempts themselves, in trees of attempts.
+    pub links: Vec<Link>,
 }
 
 impl Profile {
+    /// Every profile.
+    pub fn all() -> impl Iterator<Item = Profile> {
+        [Profile::Litellm, Profile::Genai].into_iter().chain(OtlpProfile::all().map(Profile::Data))
+    }
+
+    /// Names for messages.
+    pub fn names(profiles: impl Iterator<Item = Profile>) -> String {
+        profiles.map(Profile::name).collect::<Vec<_>>().join(", ")
+    }
+
     /// Its name, as configuration and commands spell it.
     pub fn name(self) -> &'static str {
-        self.gateway_product().name()
+        match self {
+            Profile::Litellm | Profile::Genai => self.gateway_product().name(),
+            Profile::Data(profile) => profile.rules().name(),
+        }
     }
 
     /// What reports call the product.
@@ -128,6 +198,25 @@ impl Profile {
         match self {
             Profile::Litellm => GatewayProduct::Litellm,
             Profile::Genai => GatewayProduct::Genai,
+            Profile::Data(profile) => profile.rules().gateway_product(),
+        }
+    }
+
+    /// Where it stands, if the product says so; the GenAI conventions do not.
+    pub fn vantage(self) -> Option<Vantage> {
+        match self {
+            Profile::Litellm => Some(Vantage::Gateway),
+            Profile::Genai => None,
+            Profile::Data(profile) => Some(profile.rules().vantage()),
+        }
+    }
+
+    /// Whether it understands spans, `false`: metrics.
+    pub fn reads(self, spans: bool) -> bool {
+        match self {
+            Profile::Litellm | Profile::Genai => true,
+            Profile::Data(profile) if spans => profile.rules().has_spans(),
+            Profile::Data(profile) => profile.rules().has_metrics(),
         }
     }
 
@@ -140,6 +229,7 @@ impl Profile {
         match self {
             Profile::Litellm => litellm::span(span, mapper),
             Profile::Genai => genai::span(span, mapper),
+            Profile::Data(profile) => profile.rules().span(span, mapper),
         }
     }
 
@@ -148,6 +238,7 @@ impl Profile {
         match self {
             Profile::Litellm => litellm::METRICS.iter().any(|(name, ..)| *name == metric),
             Profile::Genai => genai::METRICS.iter().any(|(name, ..)| *name == metric),
+            Profile::Data(profile) => profile.rules().wants_metric(metric),
         }
     }
 
@@ -159,6 +250,7 @@ impl Profile {
         match self {
             Profile::Litellm => litellm::point(point, mapper),
             Profile::Genai => genai::point(point, mapper),
+            Profile::Data(profile) => profile.rules().point(point, mapper),
         }
     }
 
@@ -169,7 +261,7 @@ impl Profile {
     pub fn record(self, record: &Record<'_>, mapper: &mut Mapper) -> Result<Observation, Discard> {
         match self {
             Profile::Litellm => litellm::record(record, mapper),
-            Profile::Genai => Err(Skip::OtherSignal.into()),
+            Profile::Genai | Profile::Data(_) => Err(Skip::OtherSignal.into()),
         }
     }
 }

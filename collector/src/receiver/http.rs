@@ -1,4 +1,4 @@
-//! OTLP/HTTP (protobuf and JSON, gzip and zstd), the LiteLLM webhook, and access logs that a gateway posts.
+//! OTLP/HTTP (protobuf and JSON, gzip and zstd), webhooks, and access logs that a gateway posts.
 //!
 //! A body is read under the size limit, decompressed under the same limit, and handed on. Answers follow OTLP 1.x: 200 with a
 //! response in the request's encoding, 400 for bodies that cannot be read, 413 and 415 for size and type, each with a
@@ -39,11 +39,11 @@ pub fn otlp(gate: Gate) -> Router {
         .with_state(gate)
 }
 
-/// `POST /webhook`: LiteLLM's `GENERIC_LOGGER_ENDPOINT`.
+/// Records that a gateway posts, at any path: LiteLLM's `GENERIC_LOGGER_ENDPOINT`, the `http_endpoint` of Kong's http-log,
+/// which also sends PUT and PATCH.
 pub fn webhook(gate: Gate) -> Router {
-    Router::new()
-        .route("/webhook", post(|gate, request| posted_records(gate, Signal::Webhook, request)))
-        .with_state(gate)
+    let take = |gate, request| posted_records(gate, Signal::Webhook, request);
+    Router::new().fallback_service(post(take).put(take).patch(take).with_state(gate))
 }
 
 /// `POST /access-log`: a JSON object, an array of them or JSON lines, as Kong's http-log and APISIX's http-logger send them.

@@ -6,29 +6,38 @@
 //! Sources: `open-telemetry/semantic-conventions` (deprecated GenAI pages, 1.44),
 //! `open-telemetry/semantic-conventions-genai` (migration page), LiteLLM 1.106.2 (measured).
 
+use serde::Deserialize;
+
 use crate::discard::Refusal;
 use weighbridge_proto::cells::COUNT_LIMIT;
 
-/// What an attribute says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an attribute says. The names are those of the profiles' YAML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Operation (`chat`, `embeddings`).
     Operation,
     /// Provider label.
     Provider,
     /// Model the client asked for, or that was sent upstream.
+    #[serde(rename = "requested_model")]
     RequestModel,
     /// Model the answer names.
+    #[serde(rename = "served_model")]
     ResponseModel,
     /// `provider/model` that LiteLLM used upstream.
+    #[serde(skip)]
     ServedModel,
     /// LiteLLM's id of a client call, shared by its attempts.
+    #[serde(skip)]
     CallId,
     /// Provider's id of the answer.
     ResponseId,
     /// Class of error; present only on errors.
+    #[serde(rename = "error")]
     ErrorType,
     /// HTTP status.
+    #[serde(rename = "status")]
     StatusCode,
     /// Whether the answer was streamed.
     Streaming,
@@ -39,18 +48,28 @@ pub enum Role {
     /// Output tokens.
     OutputTokens,
     /// Address of the upstream.
+    #[serde(rename = "upstream")]
     ServerAddress,
     /// `input`, `output` or a subset.
     TokenType,
     /// Whether the gateway answered from its cache.
+    #[serde(rename = "cache")]
     CacheHit,
     /// LiteLLM's name for what a client asked for, V1.
+    #[serde(skip)]
     ModelGroup,
     /// LiteLLM's JSON with cache and fallback markers, V1.
+    #[serde(skip)]
     HiddenParams,
+    /// Path of the request, from which the operation is derived where no label is told.
+    Path,
+    /// Number of attempts after the first.
+    Retries,
+    /// Who answered, or why the gateway did.
+    Details,
 }
 
-const ROLES: usize = 18;
+const ROLES: usize = Role::Details as usize + 1;
 
 /// Attribute key, what it says, rank among synonyms. Ascending by length, so that a key is compared with few.
 const KEYS: &[(&str, Role, u8)] = &[
@@ -124,7 +143,8 @@ const TAILS: [u64; KEYS.len()] = {
     tails
 };
 
-const fn tail(key: &[u8]) -> u64 {
+/// The last eight bytes of a key, or all of a shorter one.
+pub(super) const fn tail(key: &[u8]) -> u64 {
     if let Some(last) = key.last_chunk::<8>() {
         return u64::from_le_bytes(*last);
     }
@@ -154,7 +174,7 @@ pub fn role_of(key: &[u8]) -> Option<(Role, u8)> {
 /// Whether two keys of one length, whose last eight bytes are known to be the same, are the same. In words of eight bytes:
 /// keys are too short for a call of `memcmp` to pay.
 #[inline]
-fn same_head(name: &[u8], key: &[u8]) -> bool {
+pub(super) fn same_head(name: &[u8], key: &[u8]) -> bool {
     let (name, key) = (name.as_chunks::<8>().0, key.as_chunks::<8>().0);
     name.iter().zip(key).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
 }

@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod als;
 pub mod attributes;
+pub mod keys;
 pub mod otlp;
 pub mod prometheus;
 pub mod protobuf;

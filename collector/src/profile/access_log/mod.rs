@@ -69,6 +69,9 @@ struct File {
     #[serde(rename = "notes")]
     _notes: Vec<String>,
     look: LogLook,
+    /// The gateway posts its entries to a URL by itself, one object or an array of them a request.
+    #[serde(default)]
+    webhook: bool,
     fields: BTreeMap<Role, Vec<String>>,
     /// Fields of Envoy's gRPC access log: `/metadata/NAMESPACE/KEY`, `/request_headers/NAME`, `/response_headers/NAME`.
     #[serde(default)]
@@ -92,23 +95,23 @@ struct File {
 /// Words for yes and no.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Words {
+pub(super) struct Words {
     #[serde(default)]
-    yes: Vec<String>,
+    pub(super) yes: Vec<String>,
     #[serde(default)]
-    no: Vec<String>,
+    pub(super) no: Vec<String>,
 }
 
 /// What marks a request that reached no upstream.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unreached {
+pub(super) struct Unreached {
     /// Response flags.
     #[serde(default)]
-    flags: Vec<String>,
+    pub(super) flags: Vec<String>,
     /// Beginnings of the response code details.
     #[serde(default)]
-    details: Vec<String>,
+    pub(super) details: Vec<String>,
 }
 
 /// The rules of one gateway's log.
@@ -117,6 +120,7 @@ pub struct Rules {
     name: String,
     look: LogLook,
     product: GatewayProduct,
+    webhook: bool,
     fields: Fields,
     als_fields: Fields,
     operations: Vec<(Box<[u8]>, Operation)>,
@@ -151,7 +155,7 @@ impl<'de> Deserialize<'de> for LogProfile {
 
 impl LogProfile {
     /// Every profile that comes with the collector.
-    pub fn all() -> impl Iterator<Item = LogProfile> {
+    pub fn all() -> impl Iterator<Item = LogProfile> + Clone {
         static ALL: OnceLock<Vec<Rules>> = OnceLock::new();
         // A file that does not parse fails the test `every_profile_parses`, so none is left out.
         let rules = ALL.get_or_init(|| EMBEDDED.iter().filter_map(|text| Rules::parse(text).ok()).collect());
@@ -178,6 +182,11 @@ impl LogProfile {
         self.0.product
     }
 
+    /// Whether the gateway posts its entries to a URL by itself.
+    pub fn has_webhook(self) -> bool {
+        self.0.webhook
+    }
+
     /// Its rules.
     #[inline]
     pub fn rules(self) -> &'static Rules {
@@ -200,24 +209,29 @@ impl Rules {
             expected,
         };
         let product = GatewayProduct::from_name(&file.gateway_product).ok_or_else(|| {
-            word("gateway_product", &file.gateway_product, names(GatewayProduct::ALL, |value| value.name()))
+            word(
+                "gateway_product",
+                &file.gateway_product,
+                names_of(GatewayProduct::ALL, |value| value.name()),
+            )
         })?;
         let outcomes = |field, words: &BTreeMap<String, String>| -> Result<Vec<_>, ProfileError> {
             let outcome = |(key, name): (&String, &String)| {
                 let outcome = Outcome::from_name(name)
-                    .ok_or_else(|| word(field, name, names(Outcome::ALL, |value| value.name())))?;
+                    .ok_or_else(|| word(field, name, names_of(Outcome::ALL, |value| value.name())))?;
                 Ok((bytes(key), outcome))
             };
             words.iter().map(outcome).collect()
         };
         let operation = |(key, name): (&String, &String)| {
             let operation = Operation::from_name(name)
-                .ok_or_else(|| word("operations", name, names(Operation::ALL, |value| value.name())))?;
+                .ok_or_else(|| word("operations", name, names_of(Operation::ALL, |value| value.name())))?;
             Ok((bytes(key), operation))
         };
         let streaming = [(&file.streaming.yes, Streaming::Yes), (&file.streaming.no, Streaming::No)];
         Ok(Rules {
             product,
+            webhook: file.webhook,
             fields: compile(&file.name, &file.fields)?,
             als_fields: compile(&file.name, &file.als_fields)?,
             operations: file.operations.iter().map(operation).collect::<Result<_, ProfileError>>()?,
@@ -272,7 +286,8 @@ fn bytes(word: &str) -> Box<[u8]> {
     word.as_bytes().into()
 }
 
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
+/// The names of all values, for messages.
+pub(super) fn names_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
     all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
 }
 

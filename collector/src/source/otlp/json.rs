@@ -15,10 +15,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::value::RawValue;
 
-use super::{MAX_KIND, Point, PointKind, SeriesHasher, Span, Temporality};
+use super::{Events, MAX_KIND, Point, PointKind, SeriesHasher, Span, Temporality};
 use crate::discard::Refusal;
 use crate::source::Payload;
-use crate::source::attributes::{Attributes, Role, Scalar, role_of};
+use crate::source::attributes::{Attributes, Role, Scalar};
+use crate::source::keys::AllowList;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,16 +54,30 @@ struct Scope<'a> {
 struct JsonSpan<'a> {
     #[serde(borrow, default, alias = "span_id")]
     span_id: Cow<'a, str>,
+    #[serde(borrow, default, alias = "parent_span_id")]
+    parent_span_id: Cow<'a, str>,
     #[serde(borrow, default)]
     name: Cow<'a, str>,
     #[serde(borrow, default)]
     kind: Option<&'a RawValue>,
+    #[serde(default, alias = "start_time_unix_nano")]
+    start_time_unix_nano: Unsigned,
     #[serde(default, alias = "end_time_unix_nano")]
     end_time_unix_nano: Unsigned,
     #[serde(borrow, default)]
     attributes: Vec<Attribute<'a>>,
     #[serde(borrow, default)]
+    events: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
     status: Status<'a>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    attributes: Vec<Attribute<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -209,15 +224,15 @@ impl<'de> Deserialize<'de> for Signed {
     }
 }
 
-/// Hands every span of `payload` to `each`, in order.
+/// Hands every span of `payload` with the attributes on the list `keys` to `each`, in order.
 ///
 /// # Errors
 /// `Refusal::Malformed` or `InvalidUtf8` when the payload is not an OTLP/JSON traces request; `each` saw nothing then.
-pub fn read_spans(payload: &[u8], mut each: impl FnMut(&Span<'_>)) -> Payload<()> {
+pub fn read_spans(payload: &[u8], keys: &impl AllowList, mut each: impl FnMut(&Span<'_>)) -> Payload<()> {
     let request: TracesRequest<'_> = parse(payload)?;
     for scope_spans in request.resource_spans.iter().flat_map(|resource| &resource.scope_spans) {
         for span in &scope_spans.spans {
-            with_attributes(&span.attributes, |attributes, mut fault| {
+            with_attributes(&span.attributes, keys, |attributes, mut fault| {
                 let (failed, status_fault) = status(&span.status);
                 let (kind, kind_fault) = kind(span.kind);
                 fault = fault.or(status_fault).or(kind_fault);
@@ -226,6 +241,9 @@ pub fn read_spans(payload: &[u8], mut each: impl FnMut(&Span<'_>)) -> Payload<()
                     name: span.name.as_bytes(),
                     kind,
                     span_id: span.span_id.as_bytes(),
+                    parent_span_id: span.parent_span_id.as_bytes(),
+                    start_unix_nano: span.start_time_unix_nano.0,
+                    events: Events::Json(&span.events),
                     end_unix_nano: span.end_time_unix_nano.0,
                     failed,
                     attributes,
@@ -237,12 +255,22 @@ pub fn read_spans(payload: &[u8], mut each: impl FnMut(&Span<'_>)) -> Payload<()
     Ok(())
 }
 
-/// Hands every histogram and monotonic sum point of the metrics that `wanted` names to `each`, in order.
+/// The name of an event and the class of the exception in it, to `each`.
+pub(super) fn read_event(raw: &RawValue, each: &mut impl FnMut(&[u8], &str)) {
+    let Ok(event) = serde_json::from_str::<Event<'_>>(raw.get()) else { return };
+    let class = event.attributes.iter().rfind(|attribute| attribute.key == super::events::EXCEPTION_TYPE);
+    let class = class.and_then(|attribute| serde_json::from_str::<AnyValue<'_>>(attribute.value?.get()).ok());
+    each(event.name.as_bytes(), class.and_then(|class| class.string_value).as_deref().unwrap_or(""));
+}
+
+/// Hands every histogram and monotonic sum point of the metrics that `wanted` names, with the attributes on the list `keys`,
+/// to `each`, in order.
 ///
 /// # Errors
 /// `Refusal::Malformed` or `InvalidUtf8` when the payload is not an OTLP/JSON metrics request.
-pub fn read_metrics(
+pub fn read_metrics<K: AllowList>(
     payload: &[u8],
+    keys: &K,
     hasher: &SeriesHasher,
     wanted: impl Fn(&str) -> bool,
     mut each: impl FnMut(&Point<'_>),
@@ -260,9 +288,15 @@ pub fn read_metrics(
                 for (data, kind) in kinds {
                     let Some(data) = data else { continue };
                     let data: Data<'_> = parse(data.get().as_bytes())?;
-                    let head =
-                        Head { hasher, target, scope: &scope_metrics.scope.name, metric: &metric.name, kind };
-                    read_points(&data, head, &mut each);
+                    let head = Head {
+                        hasher,
+                        keys,
+                        target,
+                        scope: &scope_metrics.scope.name,
+                        metric: &metric.name,
+                        kind,
+                    };
+                    read_points(&data, &head, &mut each);
                 }
             }
         }
@@ -270,16 +304,16 @@ pub fn read_metrics(
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-struct Head<'a> {
+struct Head<'a, K> {
     hasher: &'a SeriesHasher,
+    keys: &'a K,
     target: u64,
     scope: &'a str,
     metric: &'a str,
     kind: PointKind,
 }
 
-fn read_points(data: &Data<'_>, head: Head<'_>, each: &mut impl FnMut(&Point<'_>)) {
+fn read_points<K: AllowList>(data: &Data<'_>, head: &Head<'_, K>, each: &mut impl FnMut(&Point<'_>)) {
     if head.kind == PointKind::Counter && !data.is_monotonic {
         return;
     }
@@ -299,7 +333,7 @@ fn read_points(data: &Data<'_>, head: Head<'_>, each: &mut impl FnMut(&Point<'_>
             PointKind::Histogram => point.sum,
             PointKind::Counter => point.as_int.map(|number| number.0 as f64).or(point.as_double),
         };
-        with_attributes(&point.attributes, |attributes, fault| {
+        with_attributes(&point.attributes, head.keys, |attributes, fault| {
             each(&Point {
                 target: head.target,
                 series: hasher.finish(),
@@ -327,11 +361,15 @@ fn attributes_hash(attributes: &[Attribute<'_>], hasher: &SeriesHasher) -> u64 {
 }
 
 /// Parses the allow-listed values and lends them to `use_them`.
-fn with_attributes(raw: &[Attribute<'_>], use_them: impl FnOnce(Attributes<'_>, Option<Refusal>)) {
+fn with_attributes(
+    raw: &[Attribute<'_>],
+    keys: &impl AllowList,
+    use_them: impl FnOnce(Attributes<'_>, Option<Refusal>),
+) {
     let mut fault = None;
     let mut values: Vec<((Role, u8), AnyValue<'_>)> = Vec::new();
     for attribute in raw {
-        let Some(role) = role_of(attribute.key.as_bytes()) else { continue };
+        let Some(role) = keys.role_of(attribute.key.as_bytes()) else { continue };
         let Some(value) = attribute.value else { continue };
         match serde_json::from_str(value.get()) {
             Ok(value) => values.push((role, value)),

@@ -13,26 +13,38 @@ use super::{Point, PointKind, SeriesHasher, Temporality};
 use crate::discard::Refusal;
 use crate::source::Payload;
 use crate::source::attributes::Attributes;
+use crate::source::keys::AllowList;
 use crate::source::protobuf::{Fields, Value};
 
 /// `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`.
 const NO_RECORDED_VALUE: u64 = 1;
 
 /// What the points of one metric share.
-#[derive(Clone, Copy)]
-struct Context<'a, 'h> {
+struct Context<'a, 'h, K> {
     hasher: &'h SeriesHasher,
+    keys: &'h K,
     target: u64,
     scope: &'a str,
     metric: &'a str,
 }
 
-/// Hands every histogram and monotonic sum point of the metrics that `wanted` names to `each`, in order.
+// Not derived: the list itself need not be copied.
+impl<K> Clone for Context<'_, '_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Context<'_, '_, K> {}
+
+/// Hands every histogram and monotonic sum point of the metrics that `wanted` names, with the attributes on the list `keys`,
+/// to `each`, in order.
 ///
 /// # Errors
 /// `Refusal::Malformed` when the payload is not an `ExportMetricsServiceRequest`; `each` may have seen points before.
-pub fn read_metrics<'a>(
+pub fn read_metrics<'a, K: AllowList>(
     payload: &'a [u8],
+    keys: &K,
     hasher: &SeriesHasher,
     wanted: impl Fn(&str) -> bool,
     mut each: impl FnMut(&Point<'a>),
@@ -47,7 +59,7 @@ pub fn read_metrics<'a>(
         let mut fields = Fields::of(resource_metrics);
         while let Some((field, value)) = fields.next_field()? {
             if field == 2 {
-                let context = Context { hasher, target, scope: "", metric: "" };
+                let context = Context { hasher, keys, target, scope: "", metric: "" };
                 read_scope_metrics(value.bytes()?, context, &wanted, &mut each)?;
             }
         }
@@ -73,9 +85,9 @@ fn target_of(resource_metrics: &[u8], hasher: &SeriesHasher) -> Payload<u64> {
     Ok(target)
 }
 
-fn read_scope_metrics<'a>(
+fn read_scope_metrics<'a, K: AllowList>(
     message: &'a [u8],
-    mut context: Context<'a, '_>,
+    mut context: Context<'a, '_, K>,
     wanted: &impl Fn(&str) -> bool,
     each: &mut impl FnMut(&Point<'a>),
 ) -> Payload<()> {
@@ -90,9 +102,9 @@ fn read_scope_metrics<'a>(
     Ok(())
 }
 
-fn read_metric<'a>(
+fn read_metric<'a, K: AllowList>(
     message: &'a [u8],
-    mut context: Context<'a, '_>,
+    mut context: Context<'a, '_, K>,
     wanted: &impl Fn(&str) -> bool,
     each: &mut impl FnMut(&Point<'a>),
 ) -> Payload<()> {
@@ -118,10 +130,10 @@ fn read_metric<'a>(
     Ok(())
 }
 
-fn read_points<'a>(
+fn read_points<'a, K: AllowList>(
     data_field: u32,
     data: &'a [u8],
-    context: Context<'a, '_>,
+    context: Context<'a, '_, K>,
     each: &mut impl FnMut(&Point<'a>),
 ) -> Payload<()> {
     let kind = if data_field == 7 { PointKind::Counter } else { PointKind::Histogram };
@@ -155,7 +167,11 @@ fn read_points<'a>(
     Ok(())
 }
 
-fn read_point<'a>(data_field: u32, message: &'a [u8], context: Context<'a, '_>) -> Payload<Point<'a>> {
+fn read_point<'a, K: AllowList>(
+    data_field: u32,
+    message: &'a [u8],
+    context: Context<'a, '_, K>,
+) -> Payload<Point<'a>> {
     let (attributes_field, flags_field) = match data_field {
         7 => (7, 8),
         9 => (9, 10),
@@ -184,7 +200,7 @@ fn read_point<'a>(data_field: u32, message: &'a [u8], context: Context<'a, '_>) 
             (field, value) if field == attributes_field => {
                 let attribute = value.bytes()?;
                 attributes_hash = attributes_hash.wrapping_add(context.hasher.hash_one(attribute));
-                read_attribute(attribute, &mut point.attributes, &mut point.fault)?;
+                read_attribute(attribute, context.keys, &mut point.attributes, &mut point.fault)?;
             }
             (field, value) if field == flags_field => {
                 point.no_value = value.number()? & NO_RECORDED_VALUE != 0
@@ -203,7 +219,7 @@ fn read_point<'a>(data_field: u32, message: &'a [u8], context: Context<'a, '_>) 
     Ok(point)
 }
 
-fn series_of(context: Context<'_, '_>, attributes_hash: u64) -> u64 {
+fn series_of<K>(context: Context<'_, '_, K>, attributes_hash: u64) -> u64 {
     let mut hasher = context.hasher.build_hasher();
     hasher.write_u64(context.target);
     hasher.write_u64(attributes_hash);

@@ -3,11 +3,13 @@
 //! Both encodings yield the same `Span` and `Point`, so a profile does not know which one it reads. A payload is read
 //! whole before anything of it is counted: a truncated payload changes no count.
 
+mod events;
 pub mod json;
 mod logs;
 mod metrics;
 mod spans;
 
+pub use events::Events;
 pub use logs::read_logs;
 pub use metrics::read_metrics;
 pub use spans::read_spans;
@@ -31,6 +33,13 @@ pub struct Span<'a> {
     pub kind: u8,
     /// Span id as it came (8 bytes in protobuf, 16 hex digits in JSON).
     pub span_id: &'a [u8],
+    /// Id of the span around it, empty if there is none. This and the two after it are read for the allow-lists that ask
+    /// for them.
+    pub parent_span_id: &'a [u8],
+    /// Start, Unix nanoseconds.
+    pub start_unix_nano: u64,
+    /// Its events, not read yet.
+    pub events: Events<'a>,
     /// End, Unix nanoseconds.
     pub end_unix_nano: u64,
     /// Status code is ERROR.
@@ -48,6 +57,12 @@ impl Span<'_> {
         (self.name, self.kind, self.span_id, self.end_unix_nano, self.failed) = (b"", 0, b"", 0, false);
         self.fault = None;
         self.attributes.clear();
+    }
+
+    /// The same for what only some allow-lists ask for.
+    #[inline]
+    fn clear_relations(&mut self) {
+        (self.parent_span_id, self.start_unix_nano, self.events) = (b"", 0, Events::None);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Wire scan of `ExportTraceServiceRequest`.
 //!
 //! Field numbers: request 1 resource_spans; ResourceSpans 2 scope_spans; ScopeSpans 1 scope, 2 spans; InstrumentationScope
-//! 1 name; Span 2 span_id, 5 name, 6 kind, 8 end_time_unix_nano, 9 attributes, 15 status; Status 3 code; KeyValue 1 key, 2 value;
-//! AnyValue 1 string, 2 bool, 3 int, 4 double.
+//! 1 name; Span 2 span_id, 4 parent_span_id, 5 name, 6 kind, 7 start_time_unix_nano, 8 end_time_unix_nano, 9 attributes,
+//! 11 events, 15 status; Status 3 code; KeyValue 1 key, 2 value; AnyValue 1 string, 2 bool, 3 int, 4 double.
 
-use super::{MAX_KIND, Span};
+use super::{Events, MAX_KIND, Span};
 use crate::discard::Refusal;
 use crate::source::Payload;
-use crate::source::attributes::{Attributes, Scalar, role_of};
+use crate::source::attributes::{Attributes, Scalar};
+use crate::source::keys::AllowList;
 use crate::source::protobuf::{Fields, Value, WireError};
 
 const STATUS_ERROR: u64 = 2;
@@ -18,11 +19,15 @@ impl From<WireError> for Refusal {
     }
 }
 
-/// Hands every span of `payload` to `each`, in order.
+/// Hands every span of `payload` with the attributes on the list `keys` to `each`, in order.
 ///
 /// # Errors
 /// `Refusal::Malformed` when the payload is not an `ExportTraceServiceRequest`; `each` may have seen spans before.
-pub fn read_spans<'a>(payload: &'a [u8], mut each: impl FnMut(&Span<'a>)) -> Payload<()> {
+pub fn read_spans<'a, K: AllowList>(
+    payload: &'a [u8],
+    keys: &K,
+    mut each: impl FnMut(&Span<'a>),
+) -> Payload<()> {
     let mut request = Fields::of(payload);
     while let Some((field, value)) = request.next_field()? {
         if field != 1 {
@@ -31,14 +36,18 @@ pub fn read_spans<'a>(payload: &'a [u8], mut each: impl FnMut(&Span<'a>)) -> Pay
         let mut resource_spans = Fields::of(value.bytes()?);
         while let Some((field, value)) = resource_spans.next_field()? {
             if field == 2 {
-                read_scope_spans(value.bytes()?, &mut each)?;
+                read_scope_spans(value.bytes()?, keys, &mut each)?;
             }
         }
     }
     Ok(())
 }
 
-fn read_scope_spans<'a>(message: &'a [u8], each: &mut impl FnMut(&Span<'a>)) -> Payload<()> {
+fn read_scope_spans<'a, K: AllowList>(
+    message: &'a [u8],
+    keys: &K,
+    each: &mut impl FnMut(&Span<'a>),
+) -> Payload<()> {
     let scope = scope_name(message)?;
     let mut span = Span { scope: scope.unwrap_or(""), ..Span::default() };
     let mut scope_spans = Fields::of(message);
@@ -46,7 +55,12 @@ fn read_scope_spans<'a>(message: &'a [u8], each: &mut impl FnMut(&Span<'a>)) -> 
         if field == 2 {
             span.clear();
             span.fault = scope.err();
-            read_span(value.bytes()?, &mut span)?;
+            let message = value.bytes()?;
+            if K::RELATIONS {
+                span.clear_relations();
+                span.events = Events::Wire(message);
+            }
+            read_span(message, keys, &mut span)?;
             each(&span);
         }
     }
@@ -70,18 +84,20 @@ pub(super) fn scope_name(scoped: &[u8]) -> Payload<Result<&str, Refusal>> {
     Ok(Ok(""))
 }
 
-fn read_span<'a>(message: &'a [u8], span: &mut Span<'a>) -> Payload<()> {
+fn read_span<'a, K: AllowList>(message: &'a [u8], keys: &K, span: &mut Span<'a>) -> Payload<()> {
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next_field()? {
         match field {
             2 => span.span_id = value.bytes()?,
+            4 if K::RELATIONS => span.parent_span_id = value.bytes()?,
             5 => span.name = value.bytes()?,
             6 => match value.number()? {
                 kind @ 0..=MAX_KIND => span.kind = kind as u8,
                 _ => span.fault = Some(Refusal::UnknownEnum),
             },
+            7 if K::RELATIONS => span.start_unix_nano = value.number()?,
             8 => span.end_unix_nano = value.number()?,
-            9 => read_attribute(value.bytes()?, &mut span.attributes, &mut span.fault)?,
+            9 => read_attribute(value.bytes()?, keys, &mut span.attributes, &mut span.fault)?,
             15 => {
                 let mut status = Fields::of(value.bytes()?);
                 while let Some((field, value)) = status.next_field()? {
@@ -102,8 +118,9 @@ fn read_span<'a>(message: &'a [u8], span: &mut Span<'a>) -> Payload<()> {
 
 /// Reads one `KeyValue` into `attributes` if its key is on the allow-list; its value is not looked at otherwise.
 #[inline]
-pub(super) fn read_attribute<'a>(
+pub(super) fn read_attribute<'a, K: AllowList>(
     message: &'a [u8],
+    keys: &K,
     attributes: &mut Attributes<'a>,
     fault: &mut Option<Refusal>,
 ) -> Payload<()> {
@@ -111,7 +128,7 @@ pub(super) fn read_attribute<'a>(
     let (mut role, rest) = match message {
         [0x0a, length @ 0..0x80, rest @ ..] if rest.len() >= usize::from(*length) => {
             let (key, rest) = rest.split_at(usize::from(*length));
-            let Some(role) = role_of(key) else { return Ok(()) };
+            let Some(role) = keys.role_of(key) else { return Ok(()) };
             (Some(role), rest)
         }
         _ => (None, message),
@@ -120,7 +137,7 @@ pub(super) fn read_attribute<'a>(
     let mut fields = Fields::of(rest);
     while let Some((field, value)) = fields.next_field()? {
         match field {
-            1 => role = role_of(value.bytes()?),
+            1 => role = keys.role_of(value.bytes()?),
             2 => any_value = value.bytes()?,
             _ => {}
         }
