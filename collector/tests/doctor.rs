@@ -237,6 +237,14 @@ async fn servers_that_tell_nothing_get_the_tap() {
         (llama_cpp.with("/metrics", 501, "{}"), "llama.cpp server"),
         (Gateway::default().with("/", 200, "AI Gateway says hey!"), "Portkey gateway"),
         (
+            Gateway::default().with(
+                "/info",
+                200,
+                "{\"model_id\":\"BAAI/bge-m3\",\"tokenization_workers\":4}",
+            ),
+            "TEI",
+        ),
+        (
             Gateway::default().with("/v1/models", 200, "{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}"),
             "OpenAI-compatible",
         ),

@@ -82,6 +82,8 @@ pub struct SilentLook {
     pub name: String,
     /// It runs the model itself.
     pub is_server: bool,
+    /// The profile of the tap that reads it.
+    pub profile: String,
     /// Answers that only this product gives.
     pub marks: Vec<Mark>,
     /// Why its pages and logs do not do.
@@ -157,6 +159,7 @@ const SILENT: &[&str] = &[
     include_str!("../../profiles/silent/ollama.yaml"),
     include_str!("../../profiles/silent/llama-cpp.yaml"),
     include_str!("../../profiles/silent/portkey.yaml"),
+    include_str!("../../profiles/silent/tei.yaml"),
     // The last one: others speak the same API.
     include_str!("../../profiles/silent/openai-compatible.yaml"),
 ];

@@ -42,6 +42,8 @@ pub(super) enum Input {
     },
     /// The tap stands in front.
     Tap {
+        /// Name of the profile.
+        profile: String,
         /// The server behind it.
         upstream: String,
     },
@@ -304,7 +306,7 @@ fn tap(site: &Site, look: &crate::profile::look::SilentLook) -> Finding {
     Finding {
         asked: format!("{}{}", site.origin, site.given_path),
         product: look.name.clone(),
-        input: Input::Tap { upstream: site.origin.clone() },
+        input: Input::Tap { profile: look.profile.clone(), upstream: site.origin.clone() },
         is_server: look.is_server,
         behind_gateway: false,
         usable: true,

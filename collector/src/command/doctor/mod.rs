@@ -208,7 +208,7 @@ fn relate(found: &mut [Result<Finding, Vec<String>>]) {
 fn is_same(one: &Finding, other: &Finding) -> bool {
     match (&one.input, &other.input) {
         (Input::Page { url, .. }, Input::Page { url: other, .. }) => url == other,
-        (Input::Tap { upstream }, Input::Tap { upstream: other }) => upstream == other,
+        (Input::Tap { upstream, .. }, Input::Tap { upstream: other, .. }) => upstream == other,
         (Input::Log { file, .. }, Input::Log { file: other, .. }) => file == other,
         (Input::Page { .. }, Input::Log { .. }) | (Input::Log { .. }, Input::Page { .. }) => {
             one.product == other.product

@@ -58,7 +58,7 @@ impl Input {
         match self {
             Input::Page { profile, .. } => format!("its metrics page, profile {profile}"),
             Input::Log { profile, .. } => format!("its access log, profile {profile}"),
-            Input::Tap { .. } => "the tap, in front of it".to_owned(),
+            Input::Tap { profile, .. } => format!("the tap, in front of it, profile {profile}"),
         }
     }
 }
@@ -99,8 +99,9 @@ pub(super) fn config(finding: &Finding, number: usize, of: usize, files: Files<'
             lines.push(format!("    profile: {profile}"));
             lines.push(format!("    file: {}", quoted(file)));
         }
-        Input::Tap { upstream } => {
+        Input::Tap { profile, upstream } => {
             lines.push("  tap:".to_owned());
+            lines.push(format!("    profile: {profile}"));
             lines.push(format!("    listen: {TAP_LISTEN}   # send clients here"));
             lines.push(format!("    upstream: {}", quoted(upstream)));
         }
