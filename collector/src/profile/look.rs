@@ -82,8 +82,8 @@ pub struct SilentLook {
     pub name: String,
     /// It runs the model itself.
     pub is_server: bool,
-    /// The profile of the tap that reads it.
-    pub profile: String,
+    /// The tap's profile before it.
+    pub tap: String,
     /// Answers that only this product gives.
     pub marks: Vec<Mark>,
     /// Why its pages and logs do not do.

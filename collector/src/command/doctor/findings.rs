@@ -306,7 +306,7 @@ fn tap(site: &Site, look: &crate::profile::look::SilentLook) -> Finding {
     Finding {
         asked: format!("{}{}", site.origin, site.given_path),
         product: look.name.clone(),
-        input: Input::Tap { profile: look.profile.clone(), upstream: site.origin.clone() },
+        input: Input::Tap { upstream: site.origin.clone(), profile: look.tap.clone() },
         is_server: look.is_server,
         behind_gateway: false,
         usable: true,

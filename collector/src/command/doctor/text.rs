@@ -99,7 +99,7 @@ pub(super) fn config(finding: &Finding, number: usize, of: usize, files: Files<'
             lines.push(format!("    profile: {profile}"));
             lines.push(format!("    file: {}", quoted(file)));
         }
-        Input::Tap { profile, upstream } => {
+        Input::Tap { upstream, profile } => {
             lines.push("  tap:".to_owned());
             lines.push(format!("    profile: {profile}"));
             lines.push(format!("    listen: {TAP_LISTEN}   # send clients here"));
