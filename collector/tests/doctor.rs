@@ -237,14 +237,6 @@ async fn servers_that_tell_nothing_get_the_tap() {
         (llama_cpp.with("/metrics", 501, "{}"), "llama.cpp server"),
         (Gateway::default().with("/", 200, "AI Gateway says hey!"), "Portkey gateway"),
         (
-            Gateway::default().with(
-                "/info",
-                200,
-                "{\"model_id\":\"BAAI/bge-m3\",\"tokenization_workers\":4}",
-            ),
-            "TEI",
-        ),
-        (
             Gateway::default().with("/v1/models", 200, "{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}"),
             "OpenAI-compatible",
         ),
@@ -424,4 +416,13 @@ async fn only_gets_are_sent_and_no_content_is_printed() {
         let path = line.split(' ').nth(1).unwrap();
         assert!(path != "/health" && !path.contains("completions") && !path.contains("generate"), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tei_is_told_apart_from_tgi_by_its_info() {
+    let info = "{\"model_id\":\"BAAI/bge-m3\",\"tokenization_workers\":4}";
+    let told = ask(Gateway::default().with("/info", 200, info)).await;
+    assert_eq!(told.code, 0, "{}", told.text);
+    told.says("TEI: its metrics name no model");
+    told.says("    profile: tei");
 }
