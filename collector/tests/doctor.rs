@@ -413,3 +413,12 @@ async fn only_gets_are_sent_and_no_content_is_printed() {
         assert!(path != "/health" && !path.contains("completions") && !path.contains("generate"), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tei_is_told_apart_from_tgi_by_its_info() {
+    let info = "{\"model_id\":\"BAAI/bge-m3\",\"tokenization_workers\":4}";
+    let told = ask(Gateway::default().with("/info", 200, info)).await;
+    assert_eq!(told.code, 0, "{}", told.text);
+    told.says("TEI: its metrics name no model");
+    told.says("    profile: tei");
+}

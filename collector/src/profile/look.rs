@@ -159,6 +159,7 @@ const SILENT: &[&str] = &[
     include_str!("../../profiles/silent/ollama.yaml"),
     include_str!("../../profiles/silent/llama-cpp.yaml"),
     include_str!("../../profiles/silent/portkey.yaml"),
+    include_str!("../../profiles/silent/tei.yaml"),
     // The last one: others speak the same API.
     include_str!("../../profiles/silent/openai-compatible.yaml"),
 ];
