@@ -92,6 +92,19 @@ fn envoy_ai_gateway_counts_a_rate_limit_without_a_model() {
 }
 
 #[test]
+fn envoy_answers_whose_retry_was_forbidden_were_attempts() {
+    // Measured: the circuit breaker for retries was open, so the model's own 500 was handed on.
+    let line = r#"{"input_tokens":null,"model":null,"output_tokens":null,"path":"/v1/chat/completions","request_id":"df437484","request_model":"Qwen/Qwen3-32B","response_code":500,"response_code_details":"via_upstream","response_flags":"UO","start_time":"2026-11-23T12:00:00.608Z","stream":false,"upstream_request_attempt_count":1}"#;
+    assert_cells("envoy", line, &[("qwen-3 server_error chat whole unknown", [1, 1, 0, 0])]);
+    // The circuit breaker for requests was open: no model was asked.
+    let refused = line.replace("via_upstream", "upstream_reset_before_response_started{overflow}");
+    assert_cells("envoy", &refused, &[("unlisted server_error chat whole unknown", [1, 0, 0, 0])]);
+    // A request that fault injection delayed is asked all the same.
+    let delayed = line.replace("\"UO\"", "\"DI\"").replace("via_upstream", "-");
+    assert_cells("envoy", &delayed, &[("qwen-3 server_error chat whole unknown", [1, 1, 0, 0])]);
+}
+
+#[test]
 fn envoy_ai_gateway_served_model_is_the_answers_then_the_override() {
     let line = |fields: &str| format!(r#"{{"response_code":200,"gen_ai.request.model":"gpt-4o",{fields}}}"#);
     let both =

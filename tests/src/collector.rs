@@ -20,6 +20,12 @@ pub enum Input {
     Webhook,
     /// LiteLLM's `/metrics` page, `http://host:port` of the gateway given.
     Pages(String),
+    /// Envoy's access log, a file.
+    LogFile(PathBuf),
+    /// Envoy's access log by OTLP, to `grpc`.
+    OtlpLogs,
+    /// Envoy's access log by its own service, to `grpc`.
+    Als,
 }
 
 /// A collector with its ports and its folder; both survive a restart.
@@ -52,6 +58,9 @@ impl Collector {
                 )
             }
             Input::Webhook => format!("webhook: {{profile: litellm, listen: '{webhook}'}}"),
+            Input::LogFile(file) => format!("access_log: {{profile: envoy, file: '{}'}}", file.display()),
+            Input::OtlpLogs => format!("access_log: {{profile: envoy, otlp_grpc_listen: '{grpc}'}}"),
+            Input::Als => format!("access_log: {{profile: envoy, als_listen: '{grpc}'}}"),
             Input::Pages(gateway) => format!(
                 "prometheus: {{profile: litellm, interval_s: 5, timeout_s: 4, targets: [{{url: '{gateway}/metrics/'}}]}}"
             ),
