@@ -11,10 +11,10 @@ use aggregator::{LIMIT, Rig};
 use tokio::time::{Instant, sleep};
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{drive, plans};
-use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
-use weighbridge_tests::truth::{Cells, Told, estimated_model, events, expected};
+use weighbridge_tests::litellm::{Endpoints, LiteLlm, Mode, Transport};
+use weighbridge_tests::truth::{AGREEMENTS, Cells, Told, estimated_model, events, expected, figure};
 use weighbridge_tests::upstream::Upstream;
-use whole_path::{AUDIT, Ingest, assert_no_canary, wait_until, wait_until_quiet};
+use whole_path::{AUDIT, Ingest, assert_no_canary, counted, wait_until, wait_until_quiet};
 
 const SEED: u64 = 23;
 const EACH: u32 = 4;
@@ -154,6 +154,61 @@ async fn pages_are_the_truth_through_kills_of_the_collector() {
     collector.stop().await;
     gateway.stop().await;
     wait_until(&rig, &collector, &expected(Told::Pages, &sent), "pages", without_fallback).await;
+    rig.wait_for(AUDIT, "0").await;
+}
+
+#[tokio::test]
+async fn four_inputs_of_one_litellm_agree_with_one_another_and_with_the_truth() {
+    let rig = Rig::start().await;
+    let ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let plans = plans(SEED + 4, EACH, TOTAL / 2);
+    let ingest_url = ingest.url();
+    let start = |name, input| Collector::start(rig.folder.path(), name, input, &ingest_url);
+    let spans = start("one-spans", Input::Traces).await;
+    let metrics = start("one-metrics", Input::Metrics).await;
+    let webhook = start("one-webhook", Input::Webhook).await;
+    let upstream = Upstream::start().await;
+    let endpoints = Endpoints {
+        traces: spans.http.clone(),
+        metrics: metrics.http.clone(),
+        webhook: webhook.webhook.clone(),
+        events: plans.iter().map(events).sum(),
+    };
+    let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &Mode::All(endpoints)).await;
+    let mut pages = start("one-pages", Input::Pages(gateway.url())).await;
+    wait_for_pages(&pages, 1).await;
+    let sent = drive(&gateway.url(), &plans).await;
+    // Metrics leave every five seconds; by then all others are through.
+    wait_until_quiet(&metrics, Duration::from_secs(7)).await;
+    wait_for_pages(&pages, 2).await;
+    pages.stop().await;
+    gateway.stop().await;
+    for collector in [&spans, &metrics, &webhook] {
+        wait_until_quiet(collector, Duration::from_secs(1)).await;
+        assert_no_canary(&rig, collector, "litellm", "litellm.yaml").await;
+    }
+    let inputs =
+        [(Told::SpansV2, spans), (Told::Metrics, metrics), (Told::Webhook, webhook), (Told::Pages, pages)];
+    let mut found = Vec::new();
+    for (told, mut collector) in inputs {
+        if told != Told::Pages {
+            collector.stop().await;
+        }
+        let comparable = if told == Told::Pages { without_fallback } else { without_estimates };
+        let what = format!("{told:?} of one LiteLLM");
+        wait_until(&rig, &collector, &expected(told, &sent), &what, comparable).await;
+        found.push((told, counted(&rig, &collector).await));
+    }
+    for (what, inputs) in AGREEMENTS {
+        let told = found.iter().filter(|(told, _)| inputs.contains(told));
+        let figures: Vec<_> = told.map(|(told, cells)| (told, figure(cells, *what))).collect();
+        for (told, other) in &figures[1..] {
+            let (first, one) = &figures[0];
+            assert!(!one.is_empty(), "{what:?}: nothing to compare");
+            assert_eq!(one, other, "{what:?} of {first:?} and {told:?}");
+        }
+    }
     rig.wait_for(AUDIT, "0").await;
 }
 
