@@ -238,6 +238,16 @@ fn nginx_counts_attempts_and_shows_unknown_models() {
 }
 
 #[test]
+fn nginx_answers_that_were_cut_are_cancelled_and_a_refusal_has_no_model() {
+    // Measured: nginx logs the status that it sent, also when the client left in the middle of the stream.
+    let line = r#"{"msec":"1795435200.100","request_id":"n5","status":"200","uri":"/v1/chat/completions","upstream_status":"200","upstream_addr":"127.0.0.1:8000","proxy_host":"models","model":"","request_model":"gpt-4o","stream":"true","completion":"cut"}"#;
+    assert_cells("nginx", line, &[("gpt-4o cancelled chat stream unknown", [1, 1, 0, 0])]);
+    assert_cells("nginx", &line.replace("cut", "whole"), &[("gpt-4o ok chat stream unknown", [1, 1, 0, 0])]);
+    let refused = r#"{"msec":"1795435200.100","request_id":"n6","status":"401","uri":"/v1/chat/completions","upstream_status":"","upstream_addr":"","proxy_host":"","model":"","request_model":"","stream":"","completion":"whole"}"#;
+    assert_cells("nginx", refused, &[("unlisted client_error chat unknown unknown", [1, 0, 0, 0])]);
+}
+
+#[test]
 fn envoy_flags_say_what_the_status_does_not() {
     assert_cells(
         "envoy",

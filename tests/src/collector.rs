@@ -20,8 +20,13 @@ pub enum Input {
     Webhook,
     /// LiteLLM's `/metrics` page, `http://host:port` of the gateway given.
     Pages(String),
-    /// Envoy's access log, a file.
-    LogFile(PathBuf),
+    /// An access log, a file.
+    LogFile {
+        /// Name of its profile.
+        profile: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
     /// Envoy's access log by OTLP, to `grpc`.
     OtlpLogs,
     /// Envoy's access log by its own service, to `grpc`.
@@ -58,7 +63,9 @@ impl Collector {
                 )
             }
             Input::Webhook => format!("webhook: {{profile: litellm, listen: '{webhook}'}}"),
-            Input::LogFile(file) => format!("access_log: {{profile: envoy, file: '{}'}}", file.display()),
+            Input::LogFile { profile, file } => {
+                format!("access_log: {{profile: {profile}, file: '{}'}}", file.display())
+            }
             Input::OtlpLogs => format!("access_log: {{profile: envoy, otlp_grpc_listen: '{grpc}'}}"),
             Input::Als => format!("access_log: {{profile: envoy, als_listen: '{grpc}'}}"),
             Input::Pages(gateway) => format!(

@@ -1,20 +1,11 @@
 //! The real Envoy for a test, over the fake provider, with three access logs of the same requests: JSON lines in a file, OTLP
 //! logs, and its gRPC access log. Model and tokens are put into dynamic metadata by Envoy's own filters, as Envoy 1.40 has them.
-//!
-//! Here are also the plans of what is sent to it and what its logs tell of them. A plan that is retried has two attempts; a
-//! stream without token counts, one that the client left and a failure have no tokens.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::driver::{Case, Plan, Sent};
 use crate::processes::{Process, free_port, tool};
-use crate::scenario::{
-    BROKEN, CANARY_MODEL, DEEPSEEK, Deployment, EMBEDDING, FLAKY, GPT_4O, LIMITED_ALONE, LLAMA, SLOW,
-    TALKATIVE, tokens,
-};
-use crate::truth::{Cells, model};
 
 /// It starts in half a second; the machine may be building at the same time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -68,58 +59,6 @@ impl Envoy {
     pub async fn stop(self) {
         self.process.terminate(LIMIT).await;
     }
-}
-
-/// Every case that a plain proxy can have, `each` times, in a fixed order that mixes them.
-pub fn plans(each: u32) -> Vec<Plan> {
-    let cases = [
-        (Case::Plain, GPT_4O),
-        (Case::Stream, LLAMA),
-        (Case::StreamUsage, DEEPSEEK),
-        (Case::Plain, CANARY_MODEL),
-        (Case::Embedding, EMBEDDING),
-        (Case::RateLimited, LIMITED_ALONE),
-        (Case::Failed, BROKEN),
-        (Case::Retried, FLAKY),
-        (Case::TimedOut, SLOW),
-        (Case::Left, TALKATIVE),
-    ];
-    (0..each * u32::try_from(cases.len()).expect("few cases"))
-        .map(|number| {
-            let (case, deployment) = cases[number as usize % cases.len()];
-            // Envoy changes no names: the client asks for the provider's own.
-            let deployment = Deployment { alias: deployment.model, ..deployment };
-            Plan { number, case, deployment, marked: number }
-        })
-        .collect()
-}
-
-/// What each of the three logs tells of what was sent.
-pub fn expected(sent: &[Sent]) -> Cells {
-    let mut cells = Cells::new();
-    for Sent { plan, .. } in sent {
-        let (outcome, attempts) = match plan.case {
-            Case::RateLimited => ("rate_limited", 1),
-            // Envoy is told to try a 500 once more.
-            Case::Failed => ("server_error", 2),
-            Case::TimedOut => ("server_error", 1),
-            Case::Retried => ("ok", 2),
-            Case::Left => ("cancelled", 1),
-            _ => ("ok", 1),
-        };
-        let (input, output) = match plan.case {
-            Case::Plain | Case::StreamUsage | Case::Retried => tokens(plan.marked),
-            Case::Embedding => (tokens(plan.marked).0, 0),
-            _ => (0, 0),
-        };
-        let (name, openness) = model(&plan.deployment);
-        let operation = if plan.case == Case::Embedding { "embeddings" } else { "chat" };
-        let streamed = if plan.stream() { "yes" } else { "no" };
-        let cell =
-            cells.entry(format!("{name} {openness} {operation} {outcome} unknown {streamed}")).or_default();
-        cell.iter_mut().zip([1, attempts, input, output]).for_each(|(sum, count)| *sum += count);
-    }
-    cells
 }
 
 fn configuration(port: u16, admin: u16, upstream: &str, logs: &Logs) -> String {
