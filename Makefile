@@ -1,5 +1,5 @@
 # Everything a developer and CI run. `make help` lists the targets.
-# Pinned tools go to .tools in this folder (about 1.6 GB), Rust's output to target; nothing else is touched, except
+# Pinned tools go to .tools in this folder (about 1.7 GB), Rust's output to target; nothing else is touched, except
 # that root on Debian gets missing system packages installed.
 
 SHELL := bash
@@ -12,11 +12,13 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM and cargo-deny into .tools; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx and cargo-deny into .tools; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
 	scripts/install-litellm.sh
+	scripts/install-envoy.sh
+	scripts/install-nginx.sh
 	scripts/install-cargo-deny.sh
 
 setup-demo: ## Installs what `make demo` needs: ClickHouse
@@ -33,7 +35,7 @@ lint: ## Formatting, clippy with warnings as errors, licences and sources of dep
 	cargo deny --locked check licenses bans sources
 	cargo run --quiet --locked -p weighbridge-collector -- catalog lint
 
-test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and LiteLLM
+test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and gateways
 	cargo test --workspace --locked
 
 demo: setup-demo ## Runs everything in one process, with made-up traffic; ARGS=--serve keeps it up

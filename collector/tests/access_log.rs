@@ -92,6 +92,19 @@ fn envoy_ai_gateway_counts_a_rate_limit_without_a_model() {
 }
 
 #[test]
+fn envoy_answers_whose_retry_was_forbidden_were_attempts() {
+    // Measured: the circuit breaker for retries was open, so the model's own 500 was handed on.
+    let line = r#"{"input_tokens":null,"model":null,"output_tokens":null,"path":"/v1/chat/completions","request_id":"df437484","request_model":"Qwen/Qwen3-32B","response_code":500,"response_code_details":"via_upstream","response_flags":"UO","start_time":"2026-11-23T12:00:00.608Z","stream":false,"upstream_request_attempt_count":1}"#;
+    assert_cells("envoy", line, &[("qwen-3 server_error chat whole unknown", [1, 1, 0, 0])]);
+    // The circuit breaker for requests was open: no model was asked.
+    let refused = line.replace("via_upstream", "upstream_reset_before_response_started{overflow}");
+    assert_cells("envoy", &refused, &[("unlisted server_error chat whole unknown", [1, 0, 0, 0])]);
+    // A request that fault injection delayed is asked all the same.
+    let delayed = line.replace("\"UO\"", "\"DI\"").replace("via_upstream", "-");
+    assert_cells("envoy", &delayed, &[("qwen-3 server_error chat whole unknown", [1, 1, 0, 0])]);
+}
+
+#[test]
 fn envoy_ai_gateway_served_model_is_the_answers_then_the_override() {
     let line = |fields: &str| format!(r#"{{"response_code":200,"gen_ai.request.model":"gpt-4o",{fields}}}"#);
     let both =
@@ -234,6 +247,16 @@ fn nginx_counts_attempts_and_shows_unknown_models() {
             ("unlisted rate_limited chat unknown unknown", [1, 0, 0, 0]),
         ],
     );
+}
+
+#[test]
+fn nginx_answers_that_were_cut_are_cancelled_and_a_refusal_has_no_model() {
+    // Measured: nginx logs the status that it sent, also when the client left in the middle of the stream.
+    let line = r#"{"msec":"1795435200.100","request_id":"n5","status":"200","uri":"/v1/chat/completions","upstream_status":"200","upstream_addr":"127.0.0.1:8000","proxy_host":"models","model":"","request_model":"gpt-4o","stream":"true","completion":"cut"}"#;
+    assert_cells("nginx", line, &[("gpt-4o cancelled chat stream unknown", [1, 1, 0, 0])]);
+    assert_cells("nginx", &line.replace("cut", "whole"), &[("gpt-4o ok chat stream unknown", [1, 1, 0, 0])]);
+    let refused = r#"{"msec":"1795435200.100","request_id":"n6","status":"401","uri":"/v1/chat/completions","upstream_status":"","upstream_addr":"","proxy_host":"","model":"","request_model":"","stream":"","completion":"whole"}"#;
+    assert_cells("nginx", refused, &[("unlisted client_error chat unknown unknown", [1, 0, 0, 0])]);
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub enum Input {
     Webhook,
     /// LiteLLM's `/metrics` page, `http://host:port` of the gateway given.
     Pages(String),
+    /// An access log, a file.
+    LogFile {
+        /// Name of its profile.
+        profile: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Envoy's access log by OTLP, to `grpc`.
+    OtlpLogs,
+    /// Envoy's access log by its own service, to `grpc`.
+    Als,
 }
 
 /// A collector with its ports and its folder; both survive a restart.
@@ -52,6 +63,11 @@ impl Collector {
                 )
             }
             Input::Webhook => format!("webhook: {{profile: litellm, listen: '{webhook}'}}"),
+            Input::LogFile { profile, file } => {
+                format!("access_log: {{profile: {profile}, file: '{}'}}", file.display())
+            }
+            Input::OtlpLogs => format!("access_log: {{profile: envoy, otlp_grpc_listen: '{grpc}'}}"),
+            Input::Als => format!("access_log: {{profile: envoy, als_listen: '{grpc}'}}"),
             Input::Pages(gateway) => format!(
                 "prometheus: {{profile: litellm, interval_s: 5, timeout_s: 4, targets: [{{url: '{gateway}/metrics/'}}]}}"
             ),

@@ -46,6 +46,21 @@ pub enum Mode {
     WebhookAtOnce(String, usize),
     /// A `/metrics` page.
     Pages,
+    /// Everything at once.
+    All(Endpoints),
+}
+
+/// Where a proxy that exports everything at once sends it. Its `/metrics` page is there too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// OTLP/HTTP for spans of the second integration, without a path.
+    pub traces: String,
+    /// OTLP/HTTP for its metrics, without a path.
+    pub metrics: String,
+    /// The webhook, with its path; posted once, as `Mode::WebhookAtOnce`.
+    pub webhook: String,
+    /// Events that make the post.
+    pub events: usize,
 }
 
 /// A running proxy.
@@ -118,13 +133,17 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
             return command;
         }
         Mode::WebhookAtOnce(endpoint, events) => {
-            command.env("GENERIC_LOGGER_ENDPOINT", endpoint);
-            command
-                .env("DEFAULT_BATCH_SIZE", events.to_string())
-                .env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
+            webhook_at_once(&mut command, endpoint, *events);
             return command;
         }
         Mode::Pages => return command,
+        Mode::All(Endpoints { traces, metrics, webhook, events }) => {
+            webhook_at_once(&mut command, webhook, *events);
+            command.env("LITELLM_OTEL_V2", "true").env("LITELLM_OTEL_INTEGRATION_ENABLE_METRICS", "true");
+            // Spans go there, so only metrics go to the endpoint of all signals.
+            command.env("OTEL_TRACES_ENDPOINT", format!("{traces}/v1/traces"));
+            (&Transport::Http, metrics)
+        }
     };
     let protocol = if *transport == Transport::Grpc { "otlp_grpc" } else { "otlp_http" };
     command.env("OTEL_EXPORTER", protocol).env("OTEL_ENDPOINT", endpoint);
@@ -134,11 +153,17 @@ fn command(config: &PathBuf, port: u16, mode: &Mode) -> Command {
     command
 }
 
+fn webhook_at_once(command: &mut Command, endpoint: &str, events: usize) {
+    command.env("GENERIC_LOGGER_ENDPOINT", endpoint);
+    command.env("DEFAULT_BATCH_SIZE", events.to_string()).env("DEFAULT_FLUSH_INTERVAL_SECONDS", "3600");
+}
+
 fn configuration(upstream: &str, mode: &Mode) -> String {
-    let callback = match mode {
-        Mode::Webhook(_) | Mode::WebhookAtOnce(..) => "generic_api",
-        Mode::Pages => "prometheus",
-        _ => "otel",
+    let callbacks = match mode {
+        Mode::Webhook(_) | Mode::WebhookAtOnce(..) => r#""generic_api""#,
+        Mode::Pages => r#""prometheus""#,
+        Mode::TracesV1(..) | Mode::TracesV2(..) | Mode::MetricsV2(..) => r#""otel""#,
+        Mode::All(_) => r#""otel", "prometheus", "generic_api""#,
     };
     let mut text = "model_list:\n".to_owned();
     for deployment in &DEPLOYMENTS {
@@ -154,7 +179,7 @@ fn configuration(upstream: &str, mode: &Mode) -> String {
   fallbacks: [{{\"{from}\": [\"{to}\"]}}]
 litellm_settings:
   num_retries: 0
-  callbacks: [\"{callback}\"]
+  callbacks: [{callbacks}]
   require_auth_for_metrics_endpoint: false
   cache: true
   cache_params: {{type: local}}

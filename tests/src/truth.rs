@@ -68,6 +68,59 @@ pub fn events(plan: &Plan) -> usize {
     plan.attempts().len().max(1)
 }
 
+/// A figure that several of LiteLLM's inputs tell in the same sense, so that they must be equal in it, model by model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figure {
+    /// Requests that a model answered.
+    Served,
+    /// Requests that reached a model and failed.
+    Failed,
+    /// Requests that LiteLLM refused itself.
+    Refused,
+    /// Attempts, by how they ended.
+    Attempts,
+    /// Input and output tokens of answers, whichever way they came.
+    Tokens,
+}
+
+/// Which inputs agree in what. What is left out differs by nature: metrics know no failed request (they count attempts, and a
+/// request that failed is not told from one that another model answered); spans and metrics begin behind the checks that
+/// refuse; metrics and pages count the tokens of an answer from the cache like any other, and have no sign of it. By operation,
+/// choice and streaming they are not comparable: pages tell no operation and no streaming, metrics no choice either.
+pub const AGREEMENTS: &[(Figure, &[Told])] = &[
+    (Figure::Served, &[Told::SpansV2, Told::Metrics, Told::Webhook, Told::Pages]),
+    (Figure::Failed, &[Told::SpansV2, Told::Webhook, Told::Pages]),
+    (Figure::Refused, &[Told::Webhook, Told::Pages]),
+    (Figure::Attempts, &[Told::SpansV2, Told::Metrics, Told::Webhook, Told::Pages]),
+    (Figure::Tokens, &[Told::SpansV2, Told::Webhook]),
+    (Figure::Tokens, &[Told::Metrics, Told::Pages]),
+];
+
+/// One figure of some cells, by `model openness outcome`.
+pub fn figure(cells: &Cells, figure: Figure) -> BTreeMap<String, Vec<u64>> {
+    let mut sums = BTreeMap::new();
+    for (key, [requests, attempts, input, output]) in cells {
+        let words: Vec<&str> = key.split(' ').collect();
+        let [model, openness, _operation, outcome, _choice, _streaming] = words[..] else {
+            panic!("{key} is no cell")
+        };
+        let told = match figure {
+            Figure::Served if outcome == "ok" => vec![*requests],
+            Figure::Failed if matches!(outcome, "rate_limited" | "server_error") => vec![*requests],
+            Figure::Refused if outcome == "client_error" => vec![*requests],
+            Figure::Attempts => vec![*attempts],
+            Figure::Tokens => vec![*input, *output],
+            _ => continue,
+        };
+        if told.iter().all(|count| *count == 0) {
+            continue;
+        }
+        let sum = sums.entry(format!("{model} {openness} {outcome}")).or_insert_with(|| vec![0; told.len()]);
+        sum.iter_mut().zip(told).for_each(|(sum, count)| *sum += count);
+    }
+    sums
+}
+
 /// What must be counted of what was sent.
 pub fn expected(told: Told, sent: &[Sent]) -> Cells {
     let mut cells = Cells::new();

@@ -3,74 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 mod aggregator;
+mod whole_path;
 
 use std::time::Duration;
 
-use aggregator::{LIMIT, Rig, Stage};
+use aggregator::{LIMIT, Rig};
 use tokio::time::{Instant, sleep};
 use weighbridge_tests::canary;
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{drive, plans};
-use weighbridge_tests::litellm::{LiteLlm, Mode, Transport};
-use weighbridge_tests::processes::{free_port, release_binary};
+use weighbridge_tests::litellm::{Endpoints, LiteLlm, Mode, Transport};
+use weighbridge_tests::processes::release_binary;
 use weighbridge_tests::scenario::canaries;
-use weighbridge_tests::truth::{Cells, Told, estimated_model, events, expected};
+use weighbridge_tests::truth::{AGREEMENTS, Cells, Told, estimated_model, events, expected, figure};
 use weighbridge_tests::upstream::Upstream;
+use whole_path::{AUDIT, Ingest, assert_no_canary, counted, wait_until, wait_until_quiet};
 
 const SEED: u64 = 23;
 const EACH: u32 = 4;
 const TOTAL: u32 = 320;
-
-/// Boot epochs that do not add up: as the view `audit`, without its grace of ten minutes.
-const AUDIT: &str = "SELECT count() FROM weighbridge.epoch_audit WHERE counted_requests != claimed_requests \
-    OR counted_attempts != claimed_attempts OR counted_input_tokens != claimed_input_tokens \
-    OR counted_output_tokens != claimed_output_tokens OR present_reports != expected_reports OR torn_reports != 0";
-
-struct Ingest {
-    stage: Option<Stage>,
-    listen: String,
-}
-
-impl Ingest {
-    async fn start(rig: &Rig) -> Ingest {
-        let mut ingest = Ingest { stage: None, listen: format!("127.0.0.1:{}", free_port()) };
-        ingest.restart(rig).await;
-        ingest
-    }
-
-    async fn restart(&mut self, rig: &Rig) {
-        let listen = ("WEIGHBRIDGE_INGEST_LISTEN", self.listen.clone());
-        self.stage = Some(rig.stage(&["ingest"], &[listen]).await);
-    }
-
-    async fn kill(&mut self) {
-        self.stage.take().unwrap().process.kill().await;
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.listen)
-    }
-}
-
-/// What ClickHouse holds of one collector.
-async fn counted(rig: &Rig, collector: &Collector) -> Cells {
-    let sql = format!(
-        "SELECT concat(m.name, ' ', toString(openness), ' ', toString(operation), ' ', toString(outcome), ' ', \
-         toString(choice), ' ', toString(streaming)) AS cell, sum(requests), sum(attempts), sum(input_tokens), \
-         sum(output_tokens) FROM weighbridge.ledger AS l FINAL \
-         INNER JOIN weighbridge.models AS m ON m.id = l.model WHERE collector_id = toUUID('{}') \
-         GROUP BY cell ORDER BY cell FORMAT TSV",
-        collector.id()
-    );
-    let answer = rig.clickhouse.query(&sql).await;
-    let cell = |line: &str| {
-        let mut fields = line.split('\t');
-        let key = fields.next().unwrap().to_owned();
-        let counts: Vec<u64> = fields.map(|field| field.parse().unwrap()).collect();
-        (key, counts.try_into().unwrap())
-    };
-    answer.lines().filter(|line| !line.is_empty()).map(cell).collect()
-}
 
 /// LiteLLM estimates the tokens of a stream that the client left: no truth to compare them with.
 fn without_estimates(mut cells: Cells) -> Cells {
@@ -94,72 +45,6 @@ fn without_fallback(cells: Cells) -> Cells {
 
 async fn wait_until_equal(rig: &Rig, collector: &Collector, truth: &Cells, what: &str) {
     wait_until(rig, collector, truth, what, without_estimates).await;
-}
-
-async fn wait_until(
-    rig: &Rig,
-    collector: &Collector,
-    truth: &Cells,
-    what: &str,
-    comparable: fn(Cells) -> Cells,
-) {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let found = comparable(counted(rig, collector).await);
-        if found == *truth {
-            return;
-        }
-        if Instant::now() > deadline {
-            let differ = |a: &Cells, b: &Cells| -> Vec<String> {
-                a.iter()
-                    .filter(|(key, counts)| b.get(*key) != Some(counts))
-                    .map(|cell| format!("{cell:?}"))
-                    .collect()
-            };
-            panic!("{what}:\ncounted {:#?}\ntruth   {:#?}", differ(&found, truth), differ(truth, &found));
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// Waits until the collector has taken no further item for a while: LiteLLM has exported everything.
-async fn wait_until_quiet(collector: &Collector, quiet: Duration) {
-    let (mut last, mut since) = (String::new(), Instant::now());
-    let deadline = Instant::now() + LIMIT;
-    while since.elapsed() < quiet {
-        assert!(Instant::now() < deadline, "the collector does not come to rest");
-        let page = collector.metrics().await;
-        let totals = ["requests_total", "attempts_total", "input_tokens_total", "output_tokens_total"];
-        let is_total = |line: &&str| {
-            totals.iter().any(|name| line.starts_with(&format!("weighbridge_collector_{name}")))
-        };
-        let items: String = page.lines().filter(is_total).collect();
-        if items != last {
-            (last, since) = (items, Instant::now());
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// Nothing of a client or of the gateway may be in Kafka's log, ClickHouse's files, the spool, a log or a metric. The gateway's own
-/// files (`gateway*`) hold such things, and `control` among them shows that the search finds what is there.
-async fn assert_no_canary(rig: &Rig, collector: &Collector, gateway: &str, control: &str) {
-    let page = collector.metrics().await;
-    assert_eq!(canary::search_bytes(page.as_bytes(), &canaries::ALL), [], "the collector's metrics");
-    rig.clickhouse.query("SYSTEM FLUSH LOGS").await;
-    let mut files = 0;
-    for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with(gateway) {
-            continue;
-        }
-        let (searched, sightings) = canary::search(&path, &canaries::ALL);
-        assert!(sightings.is_empty(), "{sightings:?}");
-        files += searched;
-    }
-    assert!(files > 50, "only {files} files were searched");
-    let (_, control) = canary::search(&rig.folder.path().join(control), &canaries::ALL);
-    assert!(!control.is_empty(), "the search finds nothing where something is");
 }
 
 #[tokio::test]
@@ -287,6 +172,61 @@ fn assert_doctor_knows_litellm(gateway: &LiteLlm) {
     let config = weighbridge_collector::config::Config::parse(yaml.split("\n\n").next().unwrap(), |_| None);
     assert_eq!(config.unwrap().profile(), "litellm");
     assert_eq!(canary::search_bytes(told.as_bytes(), &canaries::ALL), [], "doctor");
+}
+
+#[tokio::test]
+async fn four_inputs_of_one_litellm_agree_with_one_another_and_with_the_truth() {
+    let rig = Rig::start().await;
+    let ingest = Ingest::start(&rig).await;
+    let _load = rig.load("load").await;
+    let plans = plans(SEED + 4, EACH, TOTAL / 2);
+    let ingest_url = ingest.url();
+    let start = |name, input| Collector::start(rig.folder.path(), name, input, &ingest_url);
+    let spans = start("one-spans", Input::Traces).await;
+    let metrics = start("one-metrics", Input::Metrics).await;
+    let webhook = start("one-webhook", Input::Webhook).await;
+    let upstream = Upstream::start().await;
+    let endpoints = Endpoints {
+        traces: spans.http.clone(),
+        metrics: metrics.http.clone(),
+        webhook: webhook.webhook.clone(),
+        events: plans.iter().map(events).sum(),
+    };
+    let gateway = LiteLlm::start(rig.folder.path(), &upstream.url(), &Mode::All(endpoints)).await;
+    let mut pages = start("one-pages", Input::Pages(gateway.url())).await;
+    wait_for_pages(&pages, 1).await;
+    let sent = drive(&gateway.url(), &plans).await;
+    // Metrics leave every five seconds; by then all others are through.
+    wait_until_quiet(&metrics, Duration::from_secs(7)).await;
+    wait_for_pages(&pages, 2).await;
+    pages.stop().await;
+    gateway.stop().await;
+    for collector in [&spans, &metrics, &webhook] {
+        wait_until_quiet(collector, Duration::from_secs(1)).await;
+        assert_no_canary(&rig, collector, "litellm", "litellm.yaml").await;
+    }
+    let inputs =
+        [(Told::SpansV2, spans), (Told::Metrics, metrics), (Told::Webhook, webhook), (Told::Pages, pages)];
+    let mut found = Vec::new();
+    for (told, mut collector) in inputs {
+        if told != Told::Pages {
+            collector.stop().await;
+        }
+        let comparable = if told == Told::Pages { without_fallback } else { without_estimates };
+        let what = format!("{told:?} of one LiteLLM");
+        wait_until(&rig, &collector, &expected(told, &sent), &what, comparable).await;
+        found.push((told, counted(&rig, &collector).await));
+    }
+    for (what, inputs) in AGREEMENTS {
+        let told = found.iter().filter(|(told, _)| inputs.contains(told));
+        let figures: Vec<_> = told.map(|(told, cells)| (told, figure(cells, *what))).collect();
+        for (told, other) in &figures[1..] {
+            let (first, one) = &figures[0];
+            assert!(!one.is_empty(), "{what:?}: nothing to compare");
+            assert_eq!(one, other, "{what:?} of {first:?} and {told:?}");
+        }
+    }
+    rig.wait_for(AUDIT, "0").await;
 }
 
 /// Waits until the collector has counted this many further pages.

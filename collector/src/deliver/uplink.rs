@@ -77,8 +77,13 @@ impl Outbox {
 
     /// Waits until every report was acknowledged or set aside.
     pub async fn empty(&self) {
-        while self.with(|spool| spool.size().0 > 0) {
-            self.emptied.notified().await;
+        loop {
+            // Before the look, so that a notice between look and wait is not missed.
+            let emptied = self.emptied.notified();
+            if self.with(|spool| spool.size().0 == 0) {
+                return;
+            }
+            emptied.await;
         }
     }
 }

@@ -112,8 +112,12 @@ impl Rules {
     }
 
     fn attempts(&self, record: &Record<'_>) -> Result<u64, Discard> {
-        let is_unreached = self.unreached_flags.iter().any(|flag| has_flag(record, flag))
-            || self.unreached_details.iter().any(|start| record.raw(Role::Details).starts_with(start));
+        let details = record.raw(Role::Details);
+        let begins = |starts: &[Box<[u8]>]| starts.iter().any(|start| details.starts_with(start));
+        // Details know better than flags: Envoy marks an answer with UO when its circuit breaker forbids the retry of it.
+        let is_unreached = !begins(&self.reached_details)
+            && (self.unreached_flags.iter().any(|flag| has_flag(record, flag))
+                || begins(&self.unreached_details));
         if is_unreached {
             return Ok(0);
         }

@@ -88,6 +88,9 @@ struct File {
     errors: BTreeMap<String, String>,
     #[serde(default)]
     unreached: Unreached,
+    /// Beginnings of the response code details that prove an attempt, whatever the flags say.
+    #[serde(default)]
+    reached_details: Vec<String>,
     #[serde(default)]
     model_after: String,
 }
@@ -130,6 +133,7 @@ pub struct Rules {
     errors: Vec<(Box<[u8]>, Outcome)>,
     unreached_flags: Vec<Box<[u8]>>,
     unreached_details: Vec<Box<[u8]>>,
+    reached_details: Vec<Box<[u8]>>,
     model_after: String,
 }
 
@@ -244,6 +248,7 @@ impl Rules {
             errors: outcomes("errors", &file.errors)?,
             unreached_flags: file.unreached.flags.iter().map(|word| bytes(word)).collect(),
             unreached_details: file.unreached.details.iter().map(|word| bytes(word)).collect(),
+            reached_details: file.reached_details.iter().map(|word| bytes(word)).collect(),
             model_after: file.model_after,
             name: file.name,
             look: file.look,
