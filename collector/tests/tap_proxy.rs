@@ -65,7 +65,7 @@ impl Rig {
     async fn with(fields: &str) -> Rig {
         let text = format!(
             "data_folder: /tmp/w\nenvironment: production\nuplink: {{endpoint: 'http://127.0.0.1:1'}}\n\
-             source: {{tap: {{listen: '127.0.0.1:0', {fields}}}}}\n"
+             source: {{tap: {{profile: auto, listen: '127.0.0.1:0', {fields}}}}}\n"
         );
         let config = Config::parse(&text, |_| None).unwrap();
         let Source::Tap(source) = &config.source else { panic!("tap") };
@@ -77,7 +77,7 @@ impl Rig {
             vantage: Vantage::Gateway,
             gateway_product: GatewayProduct::Other,
         };
-        let edge = Edge::new(common::intake(TapProfile::default(), 0), header, NOON_MS);
+        let edge = Edge::new(common::intake(TapProfile::from_name("auto").unwrap(), 0), header, NOON_MS);
         let gate = Gate::new(edge, Arc::new(AtNoon), Signal::Tap, 1);
         let listener = TcpListener::bind(source.listen).await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());

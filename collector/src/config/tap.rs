@@ -18,7 +18,6 @@ pub struct TapSource {
     /// Address of the server, `http://` or `https://`; a path in it comes before every request's.
     pub upstream: String,
     /// What the server is: a file of `collector/profiles/tap/`.
-    #[serde(default)]
     pub profile: TapProfile,
     /// The model it serves, where its answers do not say so or repeat the client's word.
     #[serde(default)]
@@ -101,26 +100,36 @@ mod tests {
             );
             Config::parse(&text, |_| None)
         };
-        let config = with("listen: '127.0.0.1:11435', upstream: 'http://127.0.0.1:11434'").unwrap();
+        let config =
+            with("profile: auto, listen: '127.0.0.1:11435', upstream: 'http://127.0.0.1:11434'").unwrap();
         let Source::Tap(tap) = &config.source else { panic!("tap") };
         assert_eq!((tap.profile.name(), tap.max_connections, tap.drain_timeout_s), ("auto", 16_384, 20));
-        with("listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
+        with("profile: auto, listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
             .unwrap();
         let faults = [
-            ("listen: '127.0.0.1:1', upstream: 'example.com'", "source.tap.upstream"),
-            ("listen: '127.0.0.1:1', upstream: 'ftp://example.com'", "source.tap.upstream"),
-            ("listen: '127.0.0.1:80', upstream: 'http://127.0.0.1'", "where the tap itself listens"),
-            ("listen: '0.0.0.0:9', upstream: 'http://localhost:9/x'", "where the tap itself listens"),
+            ("profile: auto, listen: '127.0.0.1:1', upstream: 'example.com'", "source.tap.upstream"),
+            ("profile: auto, listen: '127.0.0.1:1', upstream: 'ftp://example.com'", "source.tap.upstream"),
+            (
+                "profile: auto, listen: '127.0.0.1:80', upstream: 'http://127.0.0.1'",
+                "where the tap itself listens",
+            ),
+            (
+                "profile: auto, listen: '0.0.0.0:9', upstream: 'http://localhost:9/x'",
+                "where the tap itself listens",
+            ),
             (
                 "listen: '127.0.0.1:1', upstream: 'http://x', profile: olama",
-                "tap.profile: olama: write one of auto",
+                "tap.profile: olama: write one of auto, llama-cpp, ollama",
             ),
-            ("listen: '127.0.0.1:1', upstream: 'http://x', max_connections: 0", "source.tap.max_connections"),
+            (
+                "profile: auto, listen: '127.0.0.1:1', upstream: 'http://x', max_connections: 0",
+                "source.tap.max_connections",
+            ),
             (
                 "listen: '127.0.0.1:1', upstream: 'http://x', connect_timeout_s: 0",
                 "source.tap.connect_timeout_s",
             ),
-            ("listen: '127.0.0.1:1'", "upstream"),
+            ("profile: auto, listen: '127.0.0.1:1'", "upstream"),
         ];
         for (fields, expected) in faults {
             let error = with(fields).unwrap_err().to_string();

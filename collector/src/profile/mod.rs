@@ -5,6 +5,7 @@
 //! a profile is declared, and each module states the versions it was read or measured on.
 
 pub mod access_log;
+mod embedded;
 mod genai;
 mod litellm;
 pub mod look;
@@ -55,8 +56,10 @@ impl FromStr for Profile {
     type Err = UnknownProfile;
 
     fn from_str(name: &str) -> Result<Profile, UnknownProfile> {
-        Profile::all()
-            .find(|profile| profile.name() == name)
+        // No profile is parsed that is not asked for.
+        let in_rust = [Profile::Litellm, Profile::Genai].into_iter().find(|profile| profile.name() == name);
+        in_rust
+            .or_else(|| OtlpProfile::from_name(name).map(Profile::Data))
             .ok_or_else(|| UnknownProfile { name: name.to_owned(), known: Profile::names(Profile::all()) })
     }
 }
@@ -116,9 +119,10 @@ impl Dialect {
         if name == Profile::Litellm.name() {
             return Ok(Profile::Litellm.into());
         }
-        let mut posting = LogProfile::all().filter(|profile| profile.has_webhook());
-        posting.clone().find(|profile| profile.name() == name).map(Dialect::from).ok_or_else(|| {
-            let names = posting.by_ref().map(LogProfile::name).collect::<Vec<_>>().join(", ");
+        let posting = LogProfile::from_name(name).filter(|profile| profile.has_webhook());
+        posting.map(Dialect::from).ok_or_else(|| {
+            let posting = LogProfile::all().filter(|profile| profile.has_webhook());
+            let names = posting.map(LogProfile::name).collect::<Vec<_>>().join(", ");
             format!("write one of {}, {names}", Profile::Litellm.name())
         })
     }

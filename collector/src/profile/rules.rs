@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Vantage};
 
+use super::embedded::PROMETHEUS;
 use super::look::PageLook;
 
 /// Why a profile is not taken.
@@ -328,24 +329,19 @@ impl ProfileFile {
     }
 }
 
-/// Declares the profiles of this binary.
-macro_rules! profiles {
-    ($($name:literal)+) => {
-        /// The profiles for `/metrics` pages, by name.
-        pub const NAMES: &[&str] = &[$($name),+];
+/// The profiles for `/metrics` pages, by name.
+pub const NAMES: &[&str] = &{
+    let mut names = [""; PROMETHEUS.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = PROMETHEUS[place].0;
+        place += 1;
+    }
+    names
+};
 
-        fn text(name: &str) -> Option<&'static str> {
-            match name {
-                $($name => Some(include_str!(concat!("../../profiles/", $name, ".yaml"))),)+
-                _ => None,
-            }
-        }
-    };
-}
-
-profiles! {
-    "agentgateway" "apisix" "bifrost" "dynamo" "envoy-ai-gateway" "higress" "kong" "kserve" "litellm" "llm-d" "nim" "ray-serve"
-    "sglang" "smg" "tensorzero" "tgi" "triton" "vllm"
+fn text(name: &str) -> Option<&'static str> {
+    PROMETHEUS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 /// The profile of this name.

@@ -175,7 +175,7 @@ fn start_tap(folder: &Path, upstream: u16) -> (Process, u16, u16) {
     let (port, admin) = (free_port(), free_port());
     let config = format!(
         "data_folder: {}/data\nenvironment: development\nwindow_s: 3600\n\
-         source: {{tap: {{listen: '127.0.0.1:{port}', upstream: 'http://127.0.0.1:{upstream}'}}}}\n\
+         source: {{tap: {{profile: auto, listen: '127.0.0.1:{port}', upstream: 'http://127.0.0.1:{upstream}'}}}}\n\
          uplink: {{endpoint: 'http://127.0.0.1:{}', drain_timeout_s: 0}}\nadmin: {{listen: '127.0.0.1:{admin}'}}\n",
         folder.display(),
         free_port(),

@@ -10,24 +10,17 @@ mod time;
 pub(super) use map::{PathOperation, operation_of_path};
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Operation, Outcome, Streaming};
 
+use super::embedded::{self, ACCESS_LOG, Embedded};
 use super::look::LogLook;
 use crate::source::access_log::{Fields, PathError, Role};
 
 /// The profiles that come with the collector.
-const EMBEDDED: &[&str] = &[
-    include_str!("../../../profiles/access-log/envoy-ai-gateway.yaml"),
-    include_str!("../../../profiles/access-log/agentgateway.yaml"),
-    include_str!("../../../profiles/access-log/kong.yaml"),
-    include_str!("../../../profiles/access-log/higress.yaml"),
-    include_str!("../../../profiles/access-log/apisix.yaml"),
-    include_str!("../../../profiles/access-log/nginx.yaml"),
-    include_str!("../../../profiles/access-log/envoy.yaml"),
-];
+static EMBEDDED: Embedded<Rules, { ACCESS_LOG.len() }> =
+    Embedded::new(ACCESS_LOG, |text| Rules::parse(text).ok());
 
 /// Why a profile is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -160,20 +153,17 @@ impl<'de> Deserialize<'de> for LogProfile {
 impl LogProfile {
     /// Every profile that comes with the collector.
     pub fn all() -> impl Iterator<Item = LogProfile> + Clone {
-        static ALL: OnceLock<Vec<Rules>> = OnceLock::new();
-        // A file that does not parse fails the test `every_profile_parses`, so none is left out.
-        let rules = ALL.get_or_init(|| EMBEDDED.iter().filter_map(|text| Rules::parse(text).ok()).collect());
-        rules.iter().map(LogProfile)
+        EMBEDDED.all().map(LogProfile)
     }
 
     /// The profile with this name.
     pub fn from_name(name: &str) -> Option<LogProfile> {
-        LogProfile::all().find(|profile| profile.name() == name)
+        EMBEDDED.get(name).map(LogProfile)
     }
 
     /// The names of all profiles, for messages.
     pub fn names() -> String {
-        LogProfile::all().map(LogProfile::name).collect::<Vec<_>>().join(", ")
+        embedded::names(ACCESS_LOG)
     }
 
     /// Its name.
@@ -302,11 +292,12 @@ mod tests {
 
     #[test]
     fn every_profile_parses() {
-        for text in EMBEDDED {
+        for (name, text) in ACCESS_LOG {
             let rules = Rules::parse(text).unwrap();
+            assert_eq!(rules.name, *name, "the file's name");
             assert_eq!(LogProfile::from_name(&rules.name).unwrap().gateway_product(), rules.product);
         }
-        assert_eq!(LogProfile::all().count(), EMBEDDED.len());
+        assert_eq!(LogProfile::all().count(), ACCESS_LOG.len());
         assert!(LogProfile::from_name("litellm").is_none());
     }
 

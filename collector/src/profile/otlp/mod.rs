@@ -10,12 +10,11 @@ mod points;
 mod spans;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
-
 use weighbridge_catalog::Origin;
 use weighbridge_proto::v1::{GatewayProduct, Operation, Outcome, Streaming, Vantage};
 
 use super::access_log::names_of;
+use super::embedded::{Embedded, OTLP};
 use super::rules::ProfileError;
 use crate::observation;
 use crate::source::attributes::{Attributes, Role, Scalar, is_missing_text};
@@ -25,16 +24,7 @@ use points::Metrics;
 use spans::Spans;
 
 /// The profiles that come with the collector.
-const EMBEDDED: &[&str] = &[
-    include_str!("../../../profiles/otlp/envoy-ai-gateway.yaml"),
-    include_str!("../../../profiles/otlp/agentgateway.yaml"),
-    include_str!("../../../profiles/otlp/tensorzero.yaml"),
-    include_str!("../../../profiles/otlp/kong.yaml"),
-    include_str!("../../../profiles/otlp/traefik-hub.yaml"),
-    include_str!("../../../profiles/otlp/openllmetry.yaml"),
-    include_str!("../../../profiles/otlp/openinference.yaml"),
-    include_str!("../../../profiles/otlp/opentelemetry-sdk.yaml"),
-];
+static EMBEDDED: Embedded<Rules, { OTLP.len() }> = Embedded::new(OTLP, |text| Rules::parse(text).ok());
 
 /// One of the OTLP profiles that are data.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +39,12 @@ impl PartialEq for OtlpProfile {
 impl OtlpProfile {
     /// Every profile that comes with the collector.
     pub fn all() -> impl Iterator<Item = OtlpProfile> {
-        static ALL: OnceLock<Vec<Rules>> = OnceLock::new();
-        // A file that does not parse fails the test `every_profile_parses`, so none is left out.
-        let rules = ALL.get_or_init(|| EMBEDDED.iter().filter_map(|text| Rules::parse(text).ok()).collect());
-        rules.iter().map(OtlpProfile)
+        EMBEDDED.all().map(OtlpProfile)
+    }
+
+    /// The profile with this name.
+    pub fn from_name(name: &str) -> Option<OtlpProfile> {
+        EMBEDDED.get(name).map(OtlpProfile)
     }
 
     /// Its rules.
@@ -254,11 +246,12 @@ mod tests {
 
     #[test]
     fn every_profile_parses() {
-        for text in EMBEDDED {
+        for (name, text) in OTLP {
             let rules = Rules::parse(text).unwrap();
+            assert_eq!(rules.name(), *name, "the file's name");
             assert_eq!(GatewayProduct::from_name(rules.name()), Some(rules.gateway_product()), "one name");
         }
-        assert_eq!(OtlpProfile::all().count(), EMBEDDED.len());
+        assert_eq!(OtlpProfile::all().count(), OTLP.len());
     }
 
     #[test]

@@ -11,37 +11,16 @@ mod route;
 
 pub use exchange::{End, Exchange, Head};
 
-use std::sync::OnceLock;
-
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Operation};
 
+use super::embedded::{self, API, Embedded, TAP};
 use crate::source::tap::BodyFields;
 use crate::source::tap::json::PathError;
 use route::{Pattern, PatternError};
 
-const APIS: &[&str] = &[
-    include_str!("../../../profiles/api/anthropic.yaml"),
-    include_str!("../../../profiles/api/azure-openai.yaml"),
-    include_str!("../../../profiles/api/bedrock.yaml"),
-    include_str!("../../../profiles/api/cohere.yaml"),
-    include_str!("../../../profiles/api/gemini.yaml"),
-    include_str!("../../../profiles/api/llama-cpp.yaml"),
-    include_str!("../../../profiles/api/ollama.yaml"),
-    include_str!("../../../profiles/api/openai.yaml"),
-    include_str!("../../../profiles/api/tei.yaml"),
-    include_str!("../../../profiles/api/tgi.yaml"),
-    include_str!("../../../profiles/api/vertex.yaml"),
-];
-
-const SERVERS: &[&str] = &[
-    include_str!("../../../profiles/tap/auto.yaml"),
-    include_str!("../../../profiles/tap/llama-cpp.yaml"),
-    include_str!("../../../profiles/tap/ollama.yaml"),
-    include_str!("../../../profiles/tap/portkey.yaml"),
-    include_str!("../../../profiles/tap/tei.yaml"),
-    include_str!("../../../profiles/tap/tgi.yaml"),
-];
+static APIS: Embedded<Api, { API.len() }> = Embedded::new(API, |text| Api::parse(text).ok());
+static SERVERS: Embedded<Server, { TAP.len() }> = Embedded::new(TAP, |text| Server::parse(text).ok());
 
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -250,26 +229,20 @@ impl<'de> Deserialize<'de> for TapProfile {
     }
 }
 
-impl Default for TapProfile {
-    fn default() -> Self {
-        TapProfile(&servers()[0])
-    }
-}
-
 impl TapProfile {
     /// Every profile that comes with the collector.
     pub fn all() -> impl Iterator<Item = TapProfile> {
-        servers().iter().map(TapProfile)
+        SERVERS.all().map(TapProfile)
     }
 
     /// The profile with this name.
     pub fn from_name(name: &str) -> Option<TapProfile> {
-        TapProfile::all().find(|profile| profile.name() == name)
+        SERVERS.get(name).map(TapProfile)
     }
 
     /// The names of all profiles, for messages.
     pub fn names() -> String {
-        TapProfile::all().map(TapProfile::name).collect::<Vec<_>>().join(", ")
+        embedded::names(TAP)
     }
 
     /// Its name.
@@ -286,17 +259,6 @@ impl TapProfile {
     pub fn gateway_product(self) -> GatewayProduct {
         self.0.product
     }
-}
-
-/// Parsed once: the tap needs all of them, other sources none.
-fn servers() -> &'static [Server] {
-    static ALL: OnceLock<Vec<Server>> = OnceLock::new();
-    // A file that does not parse fails the test `every_file_parses`, so none is left out.
-    ALL.get_or_init(|| {
-        let apis: Vec<Api> = APIS.iter().filter_map(|text| Api::parse(text).ok()).collect();
-        let apis: &'static [Api] = apis.leak();
-        SERVERS.iter().filter_map(|text| Server::parse(text, apis).ok()).collect()
-    })
 }
 
 impl Api {
@@ -338,7 +300,7 @@ impl Api {
 }
 
 impl Server {
-    fn parse(text: &str, all: &'static [Api]) -> Result<Server, ProfileError> {
+    fn parse(text: &str) -> Result<Server, ProfileError> {
         let file: ServerFile = parse(text)?;
         let value = |field, fix| ProfileError::Value { name: file.name.clone(), field, fix };
         let product = GatewayProduct::from_name(&file.gateway_product).ok_or_else(|| {
@@ -348,13 +310,12 @@ impl Server {
             )
         })?;
         let known = |name: &String| {
-            let api = all.iter().find(|api| api.name == *name);
-            let names: Vec<&str> = all.iter().map(|api| api.name.as_str()).collect();
-            api.ok_or_else(|| value("apis", format!("{name}: write some of {}", names.join(", "))))
+            let unknown = || value("apis", format!("{name}: write some of {}", embedded::names(API)));
+            APIS.get(name).ok_or_else(unknown)
         };
         let mut apis = file.apis.iter().map(known).collect::<Result<Vec<_>, _>>()?;
         if apis.is_empty() {
-            apis = all.iter().collect();
+            apis = APIS.all().collect();
         }
         Ok(Server { file, product, apis })
     }
@@ -390,18 +351,19 @@ mod tests {
 
     #[test]
     fn every_file_parses() {
-        APIS.iter().for_each(|text| drop(Api::parse(text).unwrap()));
-        let apis: &'static [Api] =
-            APIS.iter().map(|text| Api::parse(text).unwrap()).collect::<Vec<_>>().leak();
-        SERVERS.iter().for_each(|text| drop(Server::parse(text, apis).unwrap()));
-        assert_eq!(TapProfile::all().count(), SERVERS.len());
-        assert_eq!(TapProfile::default().name(), "auto");
+        for (name, text) in API {
+            assert_eq!(Api::parse(text).unwrap().name, *name, "the file's name");
+        }
+        for (name, text) in TAP {
+            assert_eq!(Server::parse(text).unwrap().file.name, *name, "the file's name");
+        }
+        assert_eq!(TapProfile::all().count(), TAP.len());
         assert_eq!(TapProfile::from_name("ollama").unwrap().gateway_product(), GatewayProduct::Ollama);
     }
 
     #[test]
     fn paths_find_their_api() {
-        let auto = TapProfile::default().0;
+        let auto = TapProfile::from_name("auto").unwrap().0;
         let cases = [
             ("/v1/chat/completions", "openai chat"),
             ("/compatible-mode/v1/chat/completions?x=/v1/messages", "openai chat"),
@@ -477,7 +439,7 @@ mod tests {
             (format!("{server}apis: [soap]\n"), "apis: soap: write some of"),
         ];
         for (text, expected) in faults {
-            let error = Server::parse(&text, &[]).unwrap_err().to_string();
+            let error = Server::parse(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
