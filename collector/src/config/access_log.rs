@@ -109,7 +109,7 @@ mod tests {
         let faults = [
             ("profile: kong", "source.access_log: give exactly one of file"),
             ("profile: kong, stdin: true, file: x", "source.access_log: give exactly one of file"),
-            ("profile: king, stdin: true", "access_log.profile: king: write one of envoy-ai-gateway"),
+            ("profile: king, stdin: true", "access_log.profile: king: write one of agentgateway"),
             ("profile: kong, files: x", "files"),
         ];
         for (fields, expected) in faults {

@@ -56,10 +56,7 @@ mod tests {
     #[test]
     fn faults_name_the_field_and_the_fix() {
         let error = with("king", "traces", "gateway").unwrap_err().to_string();
-        assert!(
-            error.contains("otlp.profile: king: write one of litellm, genai, envoy-ai-gateway"),
-            "{error}"
-        );
+        assert!(error.contains("otlp.profile: king: write one of litellm, genai, agentgateway"), "{error}");
         let error = with("openllmetry", "traces", "gateway").unwrap_err().to_string();
         assert!(error.contains("vantage: openllmetry tells what applications see; write client"), "{error}");
         with("kong", "metrics", "client").unwrap();

@@ -104,7 +104,7 @@ mod tests {
             with("profile: auto, listen: '127.0.0.1:11435', upstream: 'http://127.0.0.1:11434'").unwrap();
         let Source::Tap(tap) = &config.source else { panic!("tap") };
         assert_eq!((tap.profile.name(), tap.max_connections, tap.drain_timeout_s), ("auto", 16_384, 20));
-        with("profile: auto, listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
+        with("listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
             .unwrap();
         let faults = [
             ("profile: auto, listen: '127.0.0.1:1', upstream: 'example.com'", "source.tap.upstream"),
@@ -126,7 +126,7 @@ mod tests {
                 "source.tap.max_connections",
             ),
             (
-                "listen: '127.0.0.1:1', upstream: 'http://x', connect_timeout_s: 0",
+                "profile: auto, listen: '127.0.0.1:1', upstream: 'http://x', connect_timeout_s: 0",
                 "source.tap.connect_timeout_s",
             ),
             ("profile: auto, listen: '127.0.0.1:1'", "upstream"),

@@ -80,7 +80,7 @@ impl Guard {
     }
 
     /// The answer has passed whole; its connection can be used again.
-    pub(super) fn completes(&mut self, link: Option<Link>) {
+    pub(super) fn completes(&mut self, link: Option<Box<Link>>) {
         self.end = End::Complete;
         if let Some(link) = link {
             self.tap.keep(link);
@@ -150,7 +150,7 @@ pub(super) enum AnswerBody {
         /// The body.
         inner: Incoming,
         /// The connection it comes over, if that is driven from here.
-        link: Option<Link>,
+        link: Option<Box<Link>>,
         /// Counts when the body ends or is dropped.
         guard: Guard,
     },

@@ -46,7 +46,7 @@ impl Tap {
         self.gate.take_exchange(exchange, end, self.upstream.host(), &self.served_model);
     }
 
-    pub(super) fn keep(&self, link: Link) {
+    pub(super) fn keep(&self, link: Box<Link>) {
         self.upstream.keep(link);
     }
 

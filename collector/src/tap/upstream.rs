@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Lets it go on by itself, for this one exchange: what is still sent does not wait for what is read then.
-    pub(super) fn detach(self) {
+    pub(super) fn detach(self: Box<Self>) {
         if !self.is_ended {
             // Its end is told by the body.
             tokio::spawn(async move { drop(self.connection.await) });
@@ -105,7 +105,7 @@ impl Link {
 /// Where requests go.
 pub(super) struct Upstream {
     connector: HttpsConnector<HttpConnector>,
-    idle: Mutex<Vec<(Instant, Link)>>,
+    idle: Mutex<Vec<(Instant, Box<Link>)>>,
     scheme: Scheme,
     authority: Authority,
     /// Path in front of every request's, without a slash at its end.
@@ -157,7 +157,7 @@ impl Upstream {
     pub(super) async fn send(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Link), NoAnswer> {
+    ) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
         loop {
             let kept = self.kept().await;
             let is_kept = kept.is_some();
@@ -180,13 +180,13 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, NoAnswer> {
-        let Link { mut sender, connection, .. } = Box::pin(self.connect()).await?;
+        let Link { mut sender, connection, .. } = *Box::pin(self.connect()).await?;
         // Its end is told by the body or the upgraded stream.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
         Ok(sender.send_request(request).await?)
     }
 
-    async fn connect(&self) -> Result<Link, NoAnswer> {
+    async fn connect(&self) -> Result<Box<Link>, NoAnswer> {
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
             .authority(self.authority.clone())
@@ -197,15 +197,15 @@ impl Upstream {
         poll_fn(|context| connector.poll_ready(context)).await.map_err(NoAnswer::Unreachable)?;
         let io = connector.call(uri).await.map_err(NoAnswer::Unreachable)?;
         let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
-        Ok(Link { sender, connection, is_ended: false })
+        Ok(Box::new(Link { sender, connection, is_ended: false }))
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Link)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection that was used last, if it is still good.
-    async fn kept(&self) -> Option<Link> {
+    async fn kept(&self) -> Option<Box<Link>> {
         loop {
             let (since, mut link) = self.idle().pop()?;
             let is_ready = poll_fn(|context| {
@@ -219,7 +219,7 @@ impl Upstream {
     }
 
     /// Keeps a connection whose answer has passed whole.
-    pub(super) fn keep(&self, link: Link) {
+    pub(super) fn keep(&self, link: Box<Link>) {
         let mut idle = self.idle();
         if !link.is_ended && idle.len() < MAX_IDLE {
             idle.push((Instant::now(), link));
