@@ -1,5 +1,5 @@
 # Everything a developer and CI run. `make help` lists the targets.
-# Pinned tools go to .tools in this folder (about 1.7 GB), Rust's output to target; nothing else is touched, except
+# Pinned tools go to .tools in this folder (about 1.8 GB), Rust's output to target; nothing else is touched, except
 # that root on Debian gets missing system packages installed.
 
 SHELL := bash
@@ -12,13 +12,14 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx and cargo-deny into .tools; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama and cargo-deny into .tools; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
 	scripts/install-litellm.sh
 	scripts/install-envoy.sh
 	scripts/install-nginx.sh
+	scripts/install-ollama.sh
 	scripts/install-cargo-deny.sh
 
 setup-demo: ## Installs what `make demo` needs: ClickHouse

@@ -31,6 +31,13 @@ pub enum Input {
     OtlpLogs,
     /// Envoy's access log by its own service, to `grpc`.
     Als,
+    /// What passes the tap, at `tap`, to the server at `upstream`.
+    Tap {
+        /// Name of its profile.
+        profile: &'static str,
+        /// Base address of the server.
+        upstream: String,
+    },
 }
 
 /// A collector with its ports and its folder; both survive a restart.
@@ -42,6 +49,8 @@ pub struct Collector {
     pub http: String,
     /// Address of the webhook.
     pub webhook: String,
+    /// Address of the tap.
+    pub tap: String,
     /// Its data folder.
     pub data: PathBuf,
     admin: String,
@@ -53,7 +62,7 @@ pub struct Collector {
 impl Collector {
     /// Starts a collector with windows of 10 s, which sends to `ingest` (`http://host:port`).
     pub async fn start(folder: &Path, name: &str, input: Input, ingest: &str) -> Collector {
-        let [grpc, http, webhook, admin] = [(); 4].map(|()| format!("127.0.0.1:{}", free_port()));
+        let [grpc, http, webhook, tap, admin] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let data = folder.join(format!("{name}-data"));
         let source = match input {
             Input::Traces | Input::Metrics => {
@@ -68,6 +77,9 @@ impl Collector {
             }
             Input::OtlpLogs => format!("access_log: {{profile: envoy, otlp_grpc_listen: '{grpc}'}}"),
             Input::Als => format!("access_log: {{profile: envoy, als_listen: '{grpc}'}}"),
+            Input::Tap { profile, upstream } => {
+                format!("tap: {{profile: {profile}, listen: '{tap}', upstream: '{upstream}'}}")
+            }
             Input::Pages(gateway) => format!(
                 "prometheus: {{profile: litellm, interval_s: 5, timeout_s: 4, targets: [{{url: '{gateway}/metrics/'}}]}}"
             ),
@@ -83,6 +95,7 @@ impl Collector {
             grpc: format!("http://{grpc}"),
             http: format!("http://{http}"),
             webhook: format!("http://{webhook}/webhook"),
+            tap: format!("http://{tap}"),
             data,
             admin: format!("http://{admin}"),
             config,

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end tests: real Kafka, ClickHouse, LiteLLM, Envoy and nginx, real Weighbridge binaries, a fake
+//! The harness of the end-to-end tests: real Kafka, ClickHouse, LiteLLM, Envoy, nginx and Ollama, real Weighbridge binaries, a fake
 //! model provider, and a client that knows what it sent.
 //!
 //! Guarantees: everything listens on 127.0.0.1; only processes started here are signalled, and each dies with the
@@ -12,9 +12,11 @@ pub mod clickhouse;
 pub mod collector;
 pub mod driver;
 pub mod envoy;
+pub mod gguf;
 pub mod kafka;
 pub mod litellm;
 pub mod nginx;
+pub mod ollama;
 pub mod plain_proxy;
 pub mod processes;
 pub mod scenario;
