@@ -35,11 +35,15 @@ fuzz_target!(|bytes: &[u8]| {
         let is_deep = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > 60;
         assert!(scanned.is_ok() || is_deep);
         // A key that is there twice, or written with escapes, may be read otherwise.
-        let is_plain = !bytes.contains(&b'\\') && bytes.windows(13).filter(|at| at == b"response_code").count() == 1;
+        let is_plain =
+            !bytes.contains(&b'\\') && bytes.windows(13).filter(|at| at == b"response_code").count() == 1;
         if let (true, Some(serde_json::Value::Number(number)), Value::Number(raw)) =
             (is_plain && scanned.is_ok(), object.get("response_code"), record.get(Role::Status))
         {
-            assert_eq!(number.to_string().as_bytes().first(), raw.first());
+            let raw = std::str::from_utf8(raw).ok().and_then(|raw| raw.parse::<f64>().ok());
+            let (number, raw) = (number.as_f64().expect("a number"), raw.expect("a number"));
+            // serde_json rounds the last digit its own way.
+            assert!((number - raw).abs() <= number.abs() * 1e-12, "{number} {raw}");
         }
     }
     let _ = each_record(bytes, |_| {});
