@@ -20,7 +20,7 @@ use whole_path::{AUDIT, Ingest, assert_no_canary, wait_until};
 /// Name at Ollama, and how the register shows it.
 const MODELS: [(&str, &str); 3] = [
     ("qwen2.5:0.5b", "qwen-2.5 open-permissive"),
-    ("deepseek-r1:1.5b", "deepseek-r1-distill open-permissive"),
+    ("deepseek-r1:1.5b", "deepseek-r1 open-permissive"),
     ("acme-prod-7", "unlisted unknown"),
 ];
 
