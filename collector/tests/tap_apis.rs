@@ -298,6 +298,35 @@ fn bedrock_converse_and_invoke() {
 }
 
 #[test]
+fn a_broken_document_in_an_event_costs_itself() {
+    let told = |answer: Vec<u8>| {
+        counted(&Case {
+            path: "/model/meta.llama3-3-70b-instruct-v1%3A0/invoke-with-response-stream",
+            content_type: "application/vnd.amazon.eventstream",
+            answer,
+            host: "bedrock-runtime.us-east-1.amazonaws.com",
+            ..Case::default()
+        })
+    };
+    let tokens =
+        |tokens: &str| format!("llama-3.3 open-restricted marketplace chat ok unknown yes 1 1 {tokens}");
+    let event = |letters: &str| aws_event(&format!("{{\"bytes\":\"{letters}\"}}"));
+    let document = r#"{"amazon-bedrock-invocationMetrics":{"inputTokenCount":21,"outputTokenCount":8}}"#;
+    let whole = BASE64.encode(document.as_bytes());
+    // What is no base64 tells nothing more; what comes after it was read by how many letters came together.
+    let (before, after) = document.split_at(66);
+    let broken =
+        [&BASE64.encode(before.as_bytes()), "*".repeat(20).as_str(), &BASE64.encode(after.as_bytes())]
+            .concat();
+    assert_eq!(told(event(&broken)), tokens("21 0"));
+    assert_eq!(told([event(&broken), event(&whole)].concat()), tokens("21 8"));
+    assert_eq!(told([aws_event("{\"bytes\":\"eyJhb"), event(&whole)].concat()), tokens("21 8"));
+    // A document in a document in a document is not looked for: in one piece it was read, in single bytes it was not.
+    let deep = BASE64.encode(format!("{{\"bytes\":\"{whole}\"}}").as_bytes());
+    assert_eq!(told(event(&deep)), tokens("0 0"));
+}
+
+#[test]
 fn cohere_counts_tokens_not_billed_units() {
     let mut case = Case {
         path: "/v2/chat",
@@ -431,6 +460,20 @@ fn what_is_not_understood_counts_as_unknown() {
     assert_eq!(counted(&zip), "unlisted unknown self_hosted chat ok unknown no 1 1 0 0");
     let other = Case { path: "/v1/fine_tuning/jobs", ..base() };
     assert_eq!(counted(&other), "skipped: not_inference");
+}
+
+#[test]
+fn a_body_that_does_not_decompress_tells_nothing() {
+    // gzip of `{"model": "gpt-4o"...`, damaged behind it: in one piece nothing came out of it, in single bytes the model did.
+    let answer = b"\x1f\x8b\x08\x00\x49\x22\x07\x6b\x02\xff\xab\x56\xca\xcd\x4f\x49\xcd\x51\xb2\x52\x4a\x2f\x28\xd1\x35\xc9\x57\xaa\x05\
+        \x61\x63\x70\x35\x03\x12\x00\x00\x00";
+    let case = Case {
+        request: r#"{"model":"claude-sonnet-4-20250514"}"#,
+        headers: &[("content-encoding", "gzip")],
+        answer: answer.to_vec(),
+        ..Case::default()
+    };
+    assert!(counted(&case).starts_with("claude-sonnet-4 "), "{}", counted(&case));
 }
 
 #[test]

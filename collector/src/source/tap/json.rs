@@ -108,6 +108,9 @@ pub trait Sink {
     /// The value of a `Want::Scalar`.
     fn value(&mut self, slot: u8, value: Value<'_>);
 
+    /// A string of a `Want::Encoded` begins; the one before may have been broken off.
+    fn encoded_begins(&mut self) {}
+
     /// A piece of a `Want::Encoded`; the last one of a string says so.
     fn encoded(&mut self, piece: &[u8], is_last: bool);
 }
@@ -265,7 +268,10 @@ impl Reader {
                 self.begin_text();
                 self.state = match want {
                     Some(Want::Scalar(_)) => State::Text,
-                    Some(Want::Encoded) => State::Encoded,
+                    Some(Want::Encoded) => {
+                        sink.encoded_begins();
+                        State::Encoded
+                    }
                     None => State::SkippedText,
                 };
             }

@@ -3,7 +3,8 @@
 //! In: pieces of a body as they go over the wire, in whatever encoding and framing. Out: `Told`: the model, whether a stream was
 //! asked for, token counts, whether an error was told, and nothing else; every other byte is passed over.
 //! Guarantees: no piece is kept; memory is that of `json::Reader`, and of the decoder where a body is compressed. Any bytes are
-//! taken: what is not understood tells nothing, and `Look::is_readable` says so.
+//! taken: what is not understood tells nothing, and `Look::is_readable` says so; of a body that is too large the beginning tells.
+//! Where it is cut changes nothing.
 
 pub mod encoding;
 pub mod framing;
@@ -122,6 +123,8 @@ struct Picked {
     told: Told,
     body: &'static BodyFields,
     inner: Option<Box<Inner>>,
+    /// What is read now stands in an encoded document: none is looked for in it.
+    is_inside: bool,
 }
 
 /// A document inside a base64 string.
@@ -130,6 +133,8 @@ struct Inner {
     reader: Reader,
     /// Letters that are not yet a whole block of four.
     carried: Vec<u8>,
+    /// It was no base64: the rest of it is not read.
+    is_lost: bool,
 }
 
 /// Letters of base64 that are decoded at once.
@@ -158,28 +163,38 @@ impl Sink for Picked {
         }
     }
 
+    fn encoded_begins(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.reader.reset();
+            inner.carried.clear();
+            inner.is_lost = false;
+        }
+    }
+
     fn encoded(&mut self, mut piece: &[u8], is_last: bool) {
+        if self.is_inside {
+            return;
+        }
+        self.is_inside = true;
         let mut inner = self.inner.take().unwrap_or_default();
         let mut room = [0; BASE64_LETTERS / 4 * 3];
-        while !piece.is_empty() {
+        while !piece.is_empty() && !inner.is_lost {
             let (mine, rest) = piece.split_at(piece.len().min(BASE64_LETTERS - inner.carried.len()));
             inner.carried.extend_from_slice(mine);
             piece = rest;
             let whole = inner.carried.len() / 4 * 4;
             let decoded = BASE64.decode_mut(&inner.carried[..whole], &mut room[..whole / 4 * 3]);
             inner.carried.drain(..whole);
-            match decoded {
-                Ok(length) => inner.reader.read(&room[..length], &self.body.fields, self),
-                // Padded, or no base64: the rest of a padded block is short.
-                Err(partial) => inner.reader.read(&room[..partial.written], &self.body.fields, self),
-            }
+            // Of what is no base64 the blocks before the first wrong one are read, however many came together.
+            inner.is_lost = decoded.is_err();
+            let length = decoded.unwrap_or_else(|partial| partial.written);
+            inner.reader.read(&room[..length], &self.body.fields, self);
         }
         if is_last {
             inner.reader.finish(&self.body.fields, self);
-            inner.reader.reset();
-            inner.carried.clear();
         }
         self.inner = Some(inner);
+        self.is_inside = false;
     }
 }
 
@@ -229,7 +244,7 @@ impl Look {
     /// At a body with these headers, of which `body` is listed.
     pub fn new(body: &'static BodyFields, content_type: &str, content_encoding: &str) -> Look {
         let decoder = Framing::of(content_type).and_then(|framing| {
-            let picked = Picked { told: Told::default(), body, inner: None };
+            let picked = Picked { told: Told::default(), body, inner: None, is_inside: false };
             let looked = Looked { documents: Documents::new(framing), picked, seen: 0 };
             Decoder::new(content_encoding, looked).ok()
         });
@@ -250,6 +265,10 @@ impl Look {
         let Some(looked) = self.decoder.as_mut().map(Decoder::get_mut) else {
             return (Told::default(), false);
         };
+        // How much comes out of a body that does not decompress depends on how it was cut, so nothing of it is told.
+        if !self.is_readable && looked.seen <= MAX_DECODED_BYTES {
+            return (Told::default(), false);
+        }
         looked.documents.finish(&looked.picked.body.fields, &mut looked.picked);
         (std::mem::take(&mut looked.picked.told), self.is_readable)
     }
