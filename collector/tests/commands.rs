@@ -104,15 +104,15 @@ fn count_takes_access_logs_with_the_profiles_that_have_one() {
     assert_eq!(summary["summary"]["input_tokens"], 11_184);
     assert_eq!(summary["summary"]["output_tokens"], 19);
     for (source, profile, expected) in [
-        ("access-log", "litellm", "write one of envoy-ai-gateway"),
+        ("access-log", "litellm", "write one of agentgateway"),
         ("webhook", "genai", "write one of litellm, kong"),
-        ("otlp-traces", "apisix", "apisix: write one of litellm, genai, envoy-ai-gateway"),
+        ("otlp-traces", "apisix", "apisix: write one of litellm, genai, agentgateway"),
         (
             "otlp-traces",
             "traefik-hub",
-            "write one of litellm, genai, envoy-ai-gateway, agentgateway, tensorzero, kong, openllmetry,",
+            "write one of litellm, genai, agentgateway, envoy-ai-gateway, kong, openinference, openllmetry,",
         ),
-        ("otlp-metrics", "tensorzero", "kong, traefik-hub, openllmetry, opentelemetry-sdk"),
+        ("otlp-metrics", "tensorzero", "kong, openllmetry, opentelemetry-sdk, traefik-hub"),
     ] {
         let output =
             collector(&["count", "--source", source, "--profile", profile], &[fixture("kong.jsonl")]);
