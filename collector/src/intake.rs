@@ -17,7 +17,7 @@ use crate::profile::access_log::Rules;
 use crate::profile::prometheus::{PagePlan, Target};
 use crate::profile::tap::{End, Exchange, TapProfile};
 use crate::profile::{Dialect, Discard, Mapper, Profile};
-use crate::source::access_log::{self, LogPosition, Record};
+use crate::source::access_log::{self, LogPosition, Record, Scanner};
 use crate::source::keys::{AllowList, Common};
 use crate::source::otlp::SeriesHasher;
 use crate::source::{als, otlp, webhook};
@@ -112,6 +112,8 @@ enum Input {
 pub struct Intake {
     input: Input,
     mapper: Mapper,
+    /// Of an access log, from its first line on.
+    scanner: Option<Scanner<'static>>,
     counter: Counter,
     staged: Vec<Observation>,
     staged_points: Vec<StagedPoint>,
@@ -143,6 +145,7 @@ impl Intake {
         Intake {
             input,
             mapper: Mapper { classifier, hasher: SeriesHasher::with_seed(key), links: Vec::new() },
+            scanner: None,
             counter: Counter::new(started_unix_nano),
             staged: Vec::new(),
             staged_points: Vec::new(),
@@ -412,11 +415,11 @@ impl Intake {
         signal: Signal,
         encoding: Encoding,
         payload: &[u8],
-        (rules, now): (&Rules, Now),
+        (rules, now): (&'static Rules, Now),
         tally: &mut Tally,
         accepted: &mut Accepted,
     ) -> Result<(), Refusal> {
-        let Intake { mapper, staged, .. } = self;
+        let Intake { mapper, staged, scanner, .. } = self;
         let mut map = |read: Result<&Record<'_>, Discard>| {
             let observation = read.and_then(|record| {
                 let (observation, unix_nano) = rules.observation(record, mapper)?;
@@ -427,10 +430,10 @@ impl Intake {
         };
         match (signal, encoding) {
             (Signal::AccessLog | Signal::Webhook, Encoding::Json | Encoding::JsonLines) => {
+                let scanner = scanner.get_or_insert_with(|| Scanner::new(rules.fields()));
                 let mut record = Record::default();
                 let each = |line: Result<_, Refusal>| {
-                    record.clear();
-                    let read = line.and_then(|line| access_log::scan(line, rules.fields(), &mut record));
+                    let read = line.and_then(|line| scanner.scan(line, &mut record));
                     map(read.map(|()| &record).map_err(Discard::Refuse));
                 };
                 if encoding == Encoding::Json {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
-use weighbridge_collector::source::access_log::{Fields, Name, Record, Role, Value, each_record, scan};
+use weighbridge_collector::source::access_log::{Fields, Name, Record, Role, Scanner, Value, each_record};
 
 const PATHS: &[(&str, Role)] = &[
     ("/a", Role::RequestedModel),
@@ -44,10 +44,10 @@ fn is_missing(text: &str) -> bool {
     matches!(text, "" | "None" | "none" | "unknown" | "null" | "nil" | "-" | "UNSPECIFIED")
 }
 
-fn assert_agrees(document: &Json, text: &str) {
-    let fields = fields();
+fn assert_agrees(scanner: &mut Scanner<'_>, document: &Json, text: &str) {
     let mut record = Record::default();
-    scan(text.as_bytes(), &fields, &mut record).unwrap_or_else(|refusal| panic!("{refusal}: {text}"));
+    let scanned = scanner.scan(text.as_bytes(), &mut record);
+    scanned.unwrap_or_else(|refusal| panic!("{refusal}: {text}"));
     for (path, role) in PATHS {
         let mut room = Name::new();
         let found = record.get(*role);
@@ -83,16 +83,19 @@ fn is_stable(number: &f64) -> bool {
     read.is_ok_and(|read| read.to_bits() == number.to_bits())
 }
 
-fn document() -> impl Strategy<Value = Json> {
-    let leaf = prop_oneof![
+fn leaf() -> impl Strategy<Value = Json> {
+    prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),
         any::<i64>().prop_map(Json::from),
         any::<f64>().prop_filter("serde_json reads others as a neighbour", is_stable).prop_map(Json::from),
         ".{0,20}".prop_map(Json::String),
         "[a-z\"\\\\/\n{}\\[\\],:é]{0,30}".prop_map(Json::String),
-    ];
-    let tree = leaf.prop_recursive(5, 48, 6, |inner| {
+    ]
+}
+
+fn document() -> impl Strategy<Value = Json> {
+    let tree = leaf().prop_recursive(5, 48, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Json::Array),
             prop::collection::btree_map(key(), inner.clone(), 0..6)
@@ -109,27 +112,87 @@ proptest! {
 
     #[test]
     fn agrees_with_serde_json(document in document()) {
-        assert_agrees(&document, &document.to_string());
-        assert_agrees(&document, &serde_json::to_string_pretty(&document).unwrap());
+        let fields = fields();
+        let mut scanner = Scanner::new(&fields);
+        assert_agrees(&mut scanner, &document, &document.to_string());
+        assert_agrees(&mut scanner, &document, &serde_json::to_string_pretty(&document).unwrap());
     }
 
     #[test]
     fn any_bytes_end_in_a_record_or_a_refusal(bytes: Vec<u8>) {
-        let mut record = Record::default();
-        let _ = scan(&bytes, &fields(), &mut record);
+        let fields = fields();
+        let _ = Scanner::new(&fields).scan(&bytes, &mut Record::default());
         let _ = each_record(&bytes, |_| {});
     }
 
     #[test]
-    fn a_damaged_line_never_panics(document in document(), at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
-        let mut bytes = document.to_string().into_bytes();
+    fn a_damaged_line_never_panics_and_is_read_as_by_a_new_scanner(
+        document in document(),
+        at: prop::sample::Index,
+        byte: u8,
+        cut: prop::sample::Index,
+    ) {
+        let fields = fields();
+        let text = document.to_string();
+        let mut scanner = Scanner::new(&fields);
+        let mut record = Record::default();
+        scanner.scan(text.as_bytes(), &mut record).unwrap();
+        let mut bytes = text.clone().into_bytes();
         let position = at.index(bytes.len());
         bytes[position] = byte;
-        let mut record = Record::default();
-        let _ = scan(&bytes, &fields(), &mut record);
-        let text = document.to_string();
+        let mut fresh = Record::default();
+        let expected = Scanner::new(&fields).scan(&bytes, &mut fresh);
+        prop_assert_eq!(scanner.scan(&bytes, &mut record), expected);
+        if expected.is_ok() {
+            for (_, role) in PATHS {
+                prop_assert_eq!(record.get(*role), fresh.get(*role));
+            }
+        }
         let cut = cut.index(text.len());
-        let mut record = Record::default();
-        prop_assert!(scan(&text.as_bytes()[..cut], &fields(), &mut record).is_err(), "a cut line is refused");
+        prop_assert!(scanner.scan(&text.as_bytes()[..cut], &mut record).is_err(), "a cut line is refused");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A line that is made like one before is read by another way, to the same end.
+    #[test]
+    fn lines_before_change_nothing(documents in prop::collection::vec(document(), 1..4), leaves in prop::collection::vec(leaf(), 16)) {
+        let fields = fields();
+        let mut scanner = Scanner::new(&fields);
+        let mut leaves = leaves.iter().cycle();
+        for document in documents.iter().chain(&documents) {
+            assert_agrees(&mut scanner, document, &document.to_string());
+            let mut other = document.clone();
+            replace_leaves(&mut other, &mut leaves);
+            assert_agrees(&mut scanner, &other, &other.to_string());
+        }
+    }
+}
+
+#[test]
+fn shapes_come_and_go() {
+    let fields = fields();
+    let mut scanner = Scanner::new(&fields);
+    // More shapes than are remembered, then keys in an order that never comes again, then one shape for long.
+    let shape = |shape: usize, value: usize| {
+        let before: String = (0..shape).map(|key| format!("\"k{key}\":{value},")).collect();
+        format!("{{{before}\"a\":\"model-{value}\",\"c\":[{value}],\"b.c\":null}}")
+    };
+    let shuffled = |number: usize| format!("{{\"k{number}\":1,\"a\":\"m{number}\",\"c\":[1,{number}]}}");
+    let lines = (0..400).map(|number| shape(number % 20, number));
+    let lines = lines.chain((0..2_000).map(shuffled)).chain((0..6_000).map(|number| shape(3, number)));
+    for line in lines {
+        assert_agrees(&mut scanner, &serde_json::from_str(&line).unwrap(), &line);
+    }
+}
+
+/// Other values in the same places.
+fn replace_leaves<'a>(value: &mut Json, leaves: &mut impl Iterator<Item = &'a Json>) {
+    match value {
+        Json::Object(fields) => fields.values_mut().for_each(|value| replace_leaves(value, leaves)),
+        Json::Array(elements) => elements.iter_mut().for_each(|value| replace_leaves(value, leaves)),
+        leaf => *leaf = leaves.next().unwrap().clone(),
     }
 }

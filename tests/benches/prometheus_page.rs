@@ -1,7 +1,11 @@
-//! What reading `/metrics` pages costs a line: LiteLLM's real page and a page of an engine, multiplied up.
+//! What reading `/metrics` pages costs a line: LiteLLM's real page and a page of an engine, multiplied up. In CPU time
+//! of the thread, so that a busy machine does not blur it.
+
+mod cpu_time;
 
 use std::hint::black_box;
 
+use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use weighbridge_catalog::Day;
 use weighbridge_collector::aliases::Aliases;
@@ -30,7 +34,7 @@ fn engine_page(models: usize) -> String {
     page
 }
 
-fn pages(criterion: &mut Criterion) {
+fn pages(criterion: &mut Criterion<CpuTime>) {
     let litellm = include_str!("../../collector/tests/fixtures/prometheus/litellm-page.txt").repeat(20);
     let cases = [("litellm", litellm), ("vllm", engine_page(1_000))];
     let mut group = criterion.benchmark_group("metrics page, a line");
@@ -54,5 +58,9 @@ fn pages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pages);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = pages
+}
 criterion_main!(benches);

@@ -31,15 +31,15 @@ async fn the_three_logs_of_envoy_are_the_truth() {
     let logs = Logs { file, otlp: service(&by_otlp.grpc), als: service(&by_als.grpc) };
     let gateway = Envoy::start(rig.folder.path(), &service(&upstream.url()), &logs).await;
     let sent = drive(&gateway.url(), &plain_proxy::plans(EACH, &[])).await;
+    let truth = plain_proxy::expected(&sent, Tokens::Logged);
     // Both before Envoy ends: what it has not sent by then it forgets. Its file it writes every ten seconds, and at its end.
-    wait_until_counted(&by_otlp, sent.len()).await;
-    wait_until_counted(&by_als, sent.len()).await;
+    wait_until_counted(&by_otlp, &truth).await;
+    wait_until_counted(&by_als, &truth).await;
     gateway.stop().await;
-    wait_until_counted(&by_file, sent.len()).await;
+    wait_until_counted(&by_file, &truth).await;
     for collector in [&by_file, &by_otlp, &by_als] {
         assert_no_canary(&rig, collector, "envoy", "envoy-access.jsonl").await;
     }
-    let truth = plain_proxy::expected(&sent, Tokens::Logged);
     for (mut collector, name) in [(by_file, "file"), (by_otlp, "OTLP logs"), (by_als, "ALS")] {
         collector.stop().await;
         wait_until(&rig, &collector, &truth, name, |cells| cells).await;

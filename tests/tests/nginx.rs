@@ -29,11 +29,11 @@ async fn the_log_of_nginx_is_the_truth() {
     let gateway = Nginx::start(rig.folder.path(), provider, &file).await;
     let plans = plain_proxy::plans(EACH, &[(Case::BadKey, GPT_4O)]);
     let sent = drive(&gateway.url(), &plans).await;
-    wait_until_counted(&collector, sent.len()).await;
+    let truth = plain_proxy::expected(&sent, Tokens::NotRead);
+    wait_until_counted(&collector, &truth).await;
     gateway.stop().await;
     assert_no_canary(&rig, &collector, "nginx", "nginx-access.jsonl").await;
     collector.stop().await;
-    let truth = plain_proxy::expected(&sent, Tokens::NotRead);
     wait_until(&rig, &collector, &truth, "nginx", |cells| cells).await;
     rig.wait_for(AUDIT, "0").await;
 }

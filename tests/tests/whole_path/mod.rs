@@ -109,18 +109,23 @@ pub async fn wait_until_quiet(collector: &Collector, quiet: Duration) {
     }
 }
 
-/// Waits until the collector has counted this many requests; more would show in the comparison with the truth.
-pub async fn wait_until_counted(collector: &Collector, requests: usize) {
+/// Waits until the collector has counted as many requests, attempts and tokens as `truth` holds; more would show in the
+/// comparison, cell by cell, that follows.
+pub async fn wait_until_counted(collector: &Collector, truth: &Cells) {
+    const NAMES: [&str; 4] = ["requests", "attempts", "input_tokens", "output_tokens"];
+    let wanted = [0, 1, 2, 3].map(|index| truth.values().map(|counts| counts[index]).sum::<u64>());
     let deadline = Instant::now() + LIMIT;
     loop {
         let page = collector.metrics().await;
-        let samples = page.lines().filter(|line| line.starts_with("weighbridge_collector_requests_total"));
-        let counted: usize =
-            samples.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
-        if counted >= requests {
+        let counted = NAMES.map(|name| {
+            let name = format!("weighbridge_collector_{name}_total");
+            let samples = page.lines().filter(|line| line.starts_with(&name));
+            samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        });
+        if counted.iter().zip(wanted).all(|(counted, wanted)| *counted >= wanted) {
             return;
         }
-        assert!(Instant::now() < deadline, "only {counted} of {requests} requests were counted:\n{page}");
+        assert!(Instant::now() < deadline, "{NAMES:?}: only {counted:?} of {wanted:?}:\n{page}");
         sleep(Duration::from_millis(100)).await;
     }
 }

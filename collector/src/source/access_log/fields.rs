@@ -27,7 +27,9 @@ pub(super) type Slot = (Role, u8);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Point {
     /// The value itself.
-    pub(super) slots: Vec<Slot>,
+    slot: Option<Slot>,
+    /// It again, under other roles.
+    more_slots: Vec<Slot>,
     /// Its fields, if it is an object.
     pub(super) object: Option<Box<Node>>,
     /// Its last element, if it is an array.
@@ -36,6 +38,8 @@ pub(crate) struct Point {
     pub(super) length: Vec<Slot>,
     /// The document in it, if it is a string.
     pub(super) json: Option<Box<Node>>,
+    /// What may be read of the value and of everything in it: bit n for role n.
+    pub(super) roles: u32,
 }
 
 impl Point {
@@ -44,10 +48,30 @@ impl Point {
         self.object.as_deref()
     }
 
+    /// The value itself is wanted.
+    pub(super) fn has_slot(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// The only role of the value, if nothing in it is wanted.
+    pub(super) fn only_slot(&self) -> Option<Slot> {
+        let only = self.more_slots.is_empty() && self.json.is_none();
+        self.slot.filter(|_| only)
+    }
+
     /// Keeps the value itself, for what it is wanted.
     #[inline(always)]
     pub(crate) fn set<'a>(&self, record: &mut Record<'a>, value: Value<'a>) {
-        self.slots.iter().for_each(|slot| record.set(*slot, value));
+        let Some(slot) = self.slot else { return };
+        record.set(slot, value);
+        if !self.more_slots.is_empty() {
+            self.set_more(record, value);
+        }
+    }
+
+    #[cold]
+    fn set_more<'a>(&self, record: &mut Record<'a>, value: Value<'a>) {
+        self.more_slots.iter().for_each(|slot| record.set(*slot, value));
     }
 }
 
@@ -173,6 +197,8 @@ impl Fields {
         }
         let mut point = self.root.entry(&key(first));
         let mut steps = rest.iter();
+        let bit = 1 << role as u32;
+        point.roles |= bit;
         while let Some(step) = steps.next() {
             point = match *step {
                 "@length" => {
@@ -187,8 +213,12 @@ impl Fields {
                 }
                 name => point.object.get_or_insert_default().entry(&key(name)),
             };
+            point.roles |= bit;
         }
-        point.slots.push((role, rank));
+        match point.slot {
+            None => point.slot = Some((role, rank)),
+            Some(_) => point.more_slots.push((role, rank)),
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub fn each_line<'a>(bytes: &'a [u8], mut each: impl FnMut(Result<&'a [u8], Refu
         start = end + 1;
         if line.len() > MAX_RECORD_BYTES {
             each(Err(Refusal::LineTooLong));
-        } else if !line.is_empty() && !line.iter().all(u8::is_ascii_whitespace) {
+        } else if line.first() == Some(&b'{') || !line.trim_ascii().is_empty() {
             each(Ok(line));
         }
     }

@@ -1,6 +1,6 @@
 //! What was read of one line: values by role, borrowed.
 
-use arrayvec::ArrayString;
+use arrayvec::{ArrayString, ArrayVec};
 use serde::Deserialize;
 
 use crate::discard::Refusal;
@@ -58,6 +58,7 @@ pub enum Role {
 }
 
 pub(super) const ROLES: usize = Role::Time as usize + 1;
+const _: () = assert!(ROLES <= 32, "sets of roles are bits of a u32");
 
 /// A scalar, borrowed from the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -79,19 +80,73 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
+/// Index, value and rank of some roles.
+pub(super) type Saved<'a> = ArrayVec<(usize, Kept<'a>, u8), ROLES>;
+
 /// Room for a name whose escapes are resolved.
 pub type Name = ArrayString<NAME_BYTES>;
+
+/// A value in the parts that are stored: an enum whose variants have payloads of several sizes is copied in pieces that do not
+/// match its stores, which costs more than all the rest of a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
+    raw: &'a [u8],
+    bits: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    None,
+    Text,
+    Escaped,
+    Number,
+    Int,
+    Double,
+    Bool,
+}
+
+impl<'a> From<Value<'a>> for Kept<'a> {
+    #[inline(always)]
+    fn from(value: Value<'a>) -> Kept<'a> {
+        let (kind, raw, bits): (_, &[u8], _) = match value {
+            Value::None => (Kind::None, b"", 0),
+            Value::Text(raw) => (Kind::Text, raw, 0),
+            Value::Escaped(raw, levels) => (Kind::Escaped, raw, u64::from(levels)),
+            Value::Number(raw) => (Kind::Number, raw, 0),
+            Value::Int(number) => (Kind::Int, b"", number.cast_unsigned()),
+            Value::Double(number) => (Kind::Double, b"", number.to_bits()),
+            Value::Bool(flag) => (Kind::Bool, b"", u64::from(flag)),
+        };
+        Kept { raw, bits, kind }
+    }
+}
+
+impl<'a> From<Kept<'a>> for Value<'a> {
+    #[inline(always)]
+    fn from(Kept { raw, bits, kind }: Kept<'a>) -> Value<'a> {
+        match kind {
+            Kind::None => Value::None,
+            Kind::Text => Value::Text(raw),
+            Kind::Escaped => Value::Escaped(raw, bits as u8),
+            Kind::Number => Value::Number(raw),
+            Kind::Int => Value::Int(bits.cast_signed()),
+            Kind::Double => Value::Double(f64::from_bits(bits)),
+            Kind::Bool => Value::Bool(bits != 0),
+        }
+    }
+}
 
 /// The allow-listed values of one line.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    values: [Value<'a>; ROLES],
+    values: [Kept<'a>; ROLES],
     ranks: [u8; ROLES],
 }
 
 impl Default for Record<'_> {
     fn default() -> Self {
-        Record { values: [Value::None; ROLES], ranks: [u8::MAX; ROLES] }
+        Record { values: [Kept::from(Value::None); ROLES], ranks: [u8::MAX; ROLES] }
     }
 }
 
@@ -102,7 +157,7 @@ impl<'a> Record<'a> {
     pub fn set(&mut self, (role, rank): (Role, u8), value: Value<'a>) {
         let index = role as usize;
         if rank <= self.ranks[index] && (!is_missing(value) || is_empty_list(role, value)) {
-            self.values[index] = value;
+            self.values[index] = Kept::from(value);
             self.ranks[index] = rank;
         }
     }
@@ -111,13 +166,31 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn get(&self, role: Role) -> Value<'a> {
         let index = role as usize;
-        if self.ranks[index] == u8::MAX { Value::None } else { self.values[index] }
+        if self.ranks[index] == u8::MAX { Value::None } else { Value::from(self.values[index]) }
     }
 
     /// Forgets everything, to be used for the next line. The values themselves are not cleared.
     #[inline]
     pub fn clear(&mut self) {
         self.ranks = [u8::MAX; ROLES];
+    }
+
+    /// Copies the values of some roles, as bits, to go back to.
+    #[inline]
+    pub(super) fn save(&self, roles: u32, saved: &mut Saved<'a>) {
+        let mut left = roles;
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            saved.push((index, self.values[index], self.ranks[index]));
+            left &= left - 1;
+        }
+    }
+
+    /// Goes back to what was saved.
+    pub(super) fn restore(&mut self, saved: &Saved<'a>) {
+        for (index, value, rank) in saved {
+            (self.values[*index], self.ranks[*index]) = (*value, *rank);
+        }
     }
 
     /// The field was there and not a missing marker.
@@ -193,22 +266,25 @@ fn utf8(raw: &[u8]) -> Result<&str, Refusal> {
 }
 
 /// Spellings of "not told"; kept as unknown, never as a name.
-#[inline]
+#[inline(always)]
 fn is_missing(value: Value<'_>) -> bool {
     match value {
         Value::None => true,
         Value::Text(raw) => match raw.first() {
             None => true,
-            Some(b'N' | b'n' | b'u' | b'U' | b'-') => {
-                matches!(raw, b"None" | b"none" | b"unknown" | b"null" | b"nil" | b"-" | b"UNSPECIFIED")
-            }
+            Some(b'N' | b'n' | b'u' | b'U' | b'-') => is_missing_word(raw),
             Some(_) => false,
         },
         _ => false,
     }
 }
 
-#[inline]
+#[inline(never)]
+fn is_missing_word(raw: &[u8]) -> bool {
+    matches!(raw, b"None" | b"none" | b"unknown" | b"null" | b"nil" | b"-" | b"UNSPECIFIED")
+}
+
+#[inline(always)]
 fn is_empty_list(role: Role, value: Value<'_>) -> bool {
     role == Role::AttemptList && matches!(value, Value::Text(b"" | b"-"))
 }

@@ -1,22 +1,50 @@
-//! The walk over one line.
+//! The walk over one line along the allow-list.
 
 use super::bytes::next_special;
 use super::fields::{Fields, Node, Point};
-use super::record::{Record, Value};
+use super::record::{Record, Saved, Value};
+use super::shape::{Draft, Shapes};
+use super::text::{MAX_DEPTH, Text, Written};
 use crate::discard::Refusal;
 
-/// Deepest nesting of a line.
-const MAX_DEPTH: u32 = 64;
+/// Reads the lines of one log.
+#[derive(Debug)]
+pub struct Scanner<'f> {
+    fields: &'f Fields,
+    shapes: Shapes<'f>,
+}
 
-/// Reads the allow-listed fields of `line`, one JSON object, into `record`.
-///
-/// # Errors
-/// `Refusal::Malformed` when the line is cut or is not one JSON object.
-#[inline]
-pub fn scan<'a>(line: &'a [u8], fields: &Fields, record: &mut Record<'a>) -> Result<(), Refusal> {
-    let text = Text::<false>(line);
-    let end = text.object(text.spaces(0), 0, &fields.root, record).ok_or(Refusal::Malformed)?;
-    if text.spaces(end) == line.len() { Ok(()) } else { Err(Refusal::Malformed) }
+impl<'f> Scanner<'f> {
+    /// One that keeps `fields`.
+    pub fn new(fields: &'f Fields) -> Scanner<'f> {
+        Scanner { fields, shapes: Shapes::default() }
+    }
+
+    /// Reads the allow-listed fields of `line`, one JSON object, into `record`, which is cleared before.
+    ///
+    /// # Errors
+    /// `Refusal::Malformed` when the line is cut or is not one JSON object.
+    #[inline]
+    pub fn scan<'a>(&mut self, line: &'a [u8], record: &mut Record<'a>) -> Result<(), Refusal> {
+        record.clear();
+        if self.shapes.replay(line, record) {
+            return Ok(());
+        }
+        self.walk(line, record)
+    }
+
+    #[inline(never)]
+    fn walk<'a>(&mut self, line: &'a [u8], record: &mut Record<'a>) -> Result<(), Refusal> {
+        record.clear();
+        let mut walk = Walk { record, draft: self.shapes.draft() };
+        let text = Text::<false>(line);
+        let end = object(text, text.spaces(0), 0, &self.fields.root, &mut walk);
+        if end.is_none_or(|end| text.spaces(end) != line.len()) {
+            return Err(Refusal::Malformed);
+        }
+        self.shapes.learn(line);
+        Ok(())
+    }
 }
 
 /// Keeps a text that came apart from its line, such as an attribute, and reads the document in it if one is wanted.
@@ -27,15 +55,12 @@ pub(crate) fn scan_text<'a>(text: &'a [u8], point: &Point, record: &mut Record<'
     }
 }
 
-/// Reads `text` if it is a JSON object. Any other text tells nothing.
+/// Reads `text` if it is a JSON object. A document that cannot be read tells nothing.
 pub(crate) fn scan_document<'a>(text: &'a [u8], node: &Node, record: &mut Record<'a>) {
-    read_whole(Text::<false>(text), node, record);
-}
-
-/// A document that cannot be read tells nothing; the line still counts.
-fn read_whole<'a, const INNER: bool>(text: Text<'a, INNER>, node: &Node, record: &mut Record<'a>) {
     let before = record.clone();
-    if text.object(text.spaces(0), 0, node, record).is_none() {
+    let text = Text::<false>(text);
+    let mut walk = Walk { record, draft: &mut Draft::off() };
+    if object(text, text.spaces(0), 0, node, &mut walk).is_none() {
         *record = before;
     }
 }
@@ -45,225 +70,187 @@ pub(super) fn value_length(bytes: &[u8]) -> Option<usize> {
     Text::<false>(bytes).skip_value(0, 0)
 }
 
-/// A document. `INNER`: it stands inside a JSON string, so its quotes are written `\"` and its backslashes `\\`.
-///
-/// Every method takes a position and returns the one after what it read, so that positions stay in registers.
-#[derive(Clone, Copy)]
-struct Text<'a, const INNER: bool>(&'a [u8]);
-
-/// A string: what is written between its quotes, and the position after it.
-#[derive(Clone, Copy)]
-struct Written {
-    start: usize,
-    end: usize,
-    after: usize,
-    has_escapes: bool,
+/// Where a walk puts what it finds, and notes how the line is made.
+struct Walk<'w, 'a, 'f> {
+    record: &'w mut Record<'a>,
+    draft: &'w mut Draft<'f>,
 }
 
-impl<'a, const INNER: bool> Text<'a, INNER> {
-    #[inline(always)]
-    fn byte(self, at: usize) -> Option<u8> {
-        self.0.get(at).copied()
+/// An object whose fields are wanted as `node` says.
+fn object<'a, 'f, const INNER: bool>(
+    text: Text<'a, INNER>,
+    at: usize,
+    depth: u32,
+    node: &'f Node,
+    walk: &mut Walk<'_, 'a, 'f>,
+) -> Option<usize> {
+    if depth >= MAX_DEPTH {
+        return None;
     }
-
-    #[inline(always)]
-    fn spaces(self, mut at: usize) -> usize {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte(at) {
-            at += 1;
-        }
-        at
+    let mut at = text.spaces(text.expect(at, b'{')?);
+    if text.byte(at)? == b'}' {
+        return Some(at + 1);
     }
-
-    #[inline(always)]
-    fn expect(self, at: usize, byte: u8) -> Option<usize> {
-        (self.byte(at)? == byte).then_some(at + 1)
+    loop {
+        let key = text.string(at)?;
+        at = text.spaces(text.expect(text.spaces(key.after), b':')?);
+        at = match node.get_in(text.0, key.start, key.end) {
+            None => unwanted(text, at, depth + 1, walk)?,
+            Some(point) => value(text, at, depth + 1, point, walk)?,
+        };
+        at = text.spaces(at);
+        match text.byte(at)? {
+            b',' => at = text.spaces(at + 1),
+            b'}' => return Some(at + 1),
+            _ => return None,
+        }
     }
+}
 
-    /// An object whose fields are wanted as `node` says.
-    #[inline]
-    fn object(self, at: usize, depth: u32, node: &Node, record: &mut Record<'a>) -> Option<usize> {
-        if depth >= MAX_DEPTH {
-            return None;
-        }
-        let mut at = self.spaces(self.expect(at, b'{')?);
-        if self.byte(at)? == b'}' {
-            return Some(at + 1);
-        }
-        loop {
-            let key = self.string(at)?;
-            at = self.spaces(self.expect(self.spaces(key.after), b':')?);
-            at = match node.get_in(self.0, key.start, key.end) {
-                None => self.skip_value(at, depth + 1)?,
-                Some(point) => self.value(at, depth + 1, point, record)?,
+fn unwanted<'f, const INNER: bool>(
+    text: Text<'_, INNER>,
+    at: usize,
+    depth: u32,
+    walk: &mut Walk<'_, '_, 'f>,
+) -> Option<usize> {
+    let after = text.skip_value(at, depth)?;
+    walk.draft.value(at..after, INNER, depth, None);
+    Some(after)
+}
+
+/// A value of which something is wanted.
+fn value<'a, 'f, const INNER: bool>(
+    text: Text<'a, INNER>,
+    at: usize,
+    depth: u32,
+    point: &'f Point,
+    walk: &mut Walk<'_, 'a, 'f>,
+) -> Option<usize> {
+    let after = match text.byte(at)? {
+        b'"' | b'\\' => match &point.json {
+            Some(node) if !INNER => return document(text, at, point, node, walk),
+            _ => {
+                let written = text.string(at)?;
+                set_string(text, written, point, walk.record)?;
+                written.after
+            }
+        },
+        b'{' => {
+            return match &point.object {
+                Some(node) => object(text, at, depth, node, walk),
+                None => {
+                    walk.draft.give_up();
+                    text.skip_value(at, depth)
+                }
             };
-            at = self.spaces(at);
-            match self.byte(at)? {
-                b',' => at = self.spaces(at + 1),
-                b'}' => return Some(at + 1),
+        }
+        b'[' => return array(text, at, depth, point, walk),
+        _ => {
+            let after = text.token(at)?;
+            point.set(walk.record, word(text.0.get(at..after)?)?);
+            after
+        }
+    };
+    walk.draft.value(at..after, INNER, depth, Some(point));
+    Some(after)
+}
+
+fn set_string<'a, const INNER: bool>(
+    text: Text<'a, INNER>,
+    written: Written,
+    point: &Point,
+    record: &mut Record<'a>,
+) -> Option<()> {
+    let raw = text.0.get(written.start..written.end)?;
+    let value = if written.has_escapes { Value::Escaped(raw, levels(text)) } else { Value::Text(raw) };
+    point.set(record, value);
+    Some(())
+}
+
+/// How often a string of `text` is escaped.
+pub(super) fn levels<const INNER: bool>(_: Text<'_, INNER>) -> u8 {
+    if INNER { 2 } else { 1 }
+}
+
+/// A value that is wanted and neither a string nor has fields or elements.
+pub(super) fn word(raw: &[u8]) -> Option<Value<'_>> {
+    match raw {
+        [b'-' | b'0'..=b'9', ..] => Some(Value::Number(raw)),
+        b"true" => Some(Value::Bool(true)),
+        b"false" => Some(Value::Bool(false)),
+        b"null" => Some(Value::None),
+        _ => None,
+    }
+}
+
+/// A string with a document that is wanted. One that cannot be read tells nothing; the line still counts.
+fn document<'a, 'f, const INNER: bool>(
+    text: Text<'a, INNER>,
+    at: usize,
+    point: &'f Point,
+    node: &'f Node,
+    walk: &mut Walk<'_, 'a, 'f>,
+) -> Option<usize> {
+    let start = text.expect(at, b'"')?;
+    let (inner, mut before) = (Text::<true>(text.0), Saved::new());
+    walk.record.save(point.roles, &mut before);
+    let read = object(inner, inner.spaces(start), 0, node, walk);
+    if read.is_none() {
+        walk.record.restore(&before);
+    }
+    if read.is_none() || point.has_slot() {
+        walk.draft.give_up();
+    }
+    // A document that was read ends before the bare quote that ends the string, and not inside an escape.
+    let first = next_special(text.0, start)?;
+    let written = if text.byte(first)? == b'"' {
+        Written { start, end: first, after: first + 1, has_escapes: false }
+    } else {
+        text.string_with_escapes(start, next_special(text.0, read.unwrap_or(first))?)?
+    };
+    set_string(text, written, point, walk.record)?;
+    Some(written.after)
+}
+
+/// An array of which the last element or the length is wanted.
+fn array<'a, 'f, const INNER: bool>(
+    text: Text<'a, INNER>,
+    at: usize,
+    depth: u32,
+    point: &'f Point,
+    walk: &mut Walk<'_, 'a, 'f>,
+) -> Option<usize> {
+    if point.last.is_none() && point.length.is_empty() {
+        walk.draft.give_up();
+        return text.skip_value(at, depth);
+    }
+    if depth >= MAX_DEPTH {
+        return None;
+    }
+    let mut at = text.spaces(text.expect(at, b'[')?);
+    let (mut length, mut last_at) = (0, None);
+    let mark = walk.draft.mark();
+    if text.byte(at)? == b']' {
+        at += 1;
+    } else {
+        loop {
+            (length, last_at) = (length + 1, Some(at));
+            at = text.spaces(unwanted(text, at, depth + 1, walk)?);
+            match text.byte(at)? {
+                b',' => at = text.spaces(at + 1),
+                b']' => break,
                 _ => return None,
             }
         }
+        at += 1;
     }
-
-    /// A value of which something is wanted.
-    #[inline]
-    fn value(self, at: usize, depth: u32, point: &Point, record: &mut Record<'a>) -> Option<usize> {
-        let (value, after) = match self.byte(at)? {
-            b'"' | b'\\' => {
-                let text = self.string(at)?;
-                let raw = self.0.get(text.start..text.end)?;
-                if let Some(node) = &point.json {
-                    read_whole(Text::<true>(raw), node, record);
-                }
-                let levels = if INNER { 2 } else { 1 };
-                let value = if text.has_escapes { Value::Escaped(raw, levels) } else { Value::Text(raw) };
-                (value, text.after)
-            }
-            b'{' => {
-                return match &point.object {
-                    Some(node) => self.object(at, depth, node, record),
-                    None => self.skip_value(at, depth),
-                };
-            }
-            b'[' => return self.array(at, depth, point, record),
-            _ => {
-                let after = self.token(at)?;
-                let value = match self.0.get(at..after)? {
-                    number @ [b'-' | b'0'..=b'9', ..] => Value::Number(number),
-                    b"true" => Value::Bool(true),
-                    b"false" => Value::Bool(false),
-                    b"null" => Value::None,
-                    _ => return None,
-                };
-                (value, after)
-            }
-        };
-        point.set(record, value);
-        Some(after)
+    for slot in &point.length {
+        walk.record.set(*slot, Value::Int(length));
+        walk.draft.constant(*slot, length);
     }
-
-    /// An array of which the last element or the length is wanted.
-    fn array(self, at: usize, depth: u32, point: &Point, record: &mut Record<'a>) -> Option<usize> {
-        if point.last.is_none() && point.length.is_empty() {
-            return self.skip_value(at, depth);
-        }
-        if depth >= MAX_DEPTH {
-            return None;
-        }
-        let mut at = self.spaces(self.expect(at, b'[')?);
-        let (mut length, mut last_at) = (0, None);
-        if self.byte(at)? == b']' {
-            at += 1;
-        } else {
-            loop {
-                (length, last_at) = (length + 1, Some(at));
-                at = self.spaces(self.skip_value(at, depth + 1)?);
-                match self.byte(at)? {
-                    b',' => at = self.spaces(at + 1),
-                    b']' => break,
-                    _ => return None,
-                }
-            }
-            at += 1;
-        }
-        point.length.iter().for_each(|slot| record.set(*slot, Value::Int(length)));
-        if let (Some(last), Some(last_at)) = (&point.last, last_at) {
-            self.value(last_at, depth + 1, last, record)?;
-        }
-        Some(at)
+    if let (Some(last), Some(last_at)) = (&point.last, last_at) {
+        walk.draft.forget_last(mark);
+        value(text, last_at, depth + 1, last, walk)?;
     }
-
-    #[inline(always)]
-    fn string(self, at: usize) -> Option<Written> {
-        if INNER {
-            return self.inner_string(at);
-        }
-        let start = self.expect(at, b'"')?;
-        let end = next_special(self.0, start)?;
-        if self.byte(end)? == b'"' {
-            return Some(Written { start, end, after: end + 1, has_escapes: false });
-        }
-        self.string_with_escapes(start, end)
-    }
-
-    #[inline(never)]
-    fn string_with_escapes(self, start: usize, mut at: usize) -> Option<Written> {
-        // Past the backslash and what it escapes; the digits of \u are no specials.
-        while self.byte(at)? == b'\\' {
-            at = next_special(self.0, at + 2)?;
-        }
-        Some(Written { start, end: at, after: at + 1, has_escapes: true })
-    }
-
-    fn inner_string(self, at: usize) -> Option<Written> {
-        let start = self.expect(self.expect(at, b'\\')?, b'"')?;
-        let (mut at, mut has_escapes) = (start, false);
-        loop {
-            // A bare quote would have ended the outer string.
-            at = next_special(self.0, at)?;
-            match self.byte(at + 1)? {
-                b'"' => return Some(Written { start, end: at, after: at + 2, has_escapes }),
-                b'\\' => {
-                    // What the backslash of the inner string escapes is itself written with or without one.
-                    at += if self.byte(at + 2)? == b'\\' { 4 } else { 3 };
-                }
-                // Would hide a quote or a backslash; nobody writes them so.
-                b'u' if matches!(self.0.get(at + 2..at + 6)?, b"0022" | b"005c" | b"005C") => return None,
-                _ => at += 2,
-            }
-            has_escapes = true;
-        }
-    }
-
-    /// A number or `true`, `false`, `null`.
-    #[inline(always)]
-    fn token(self, start: usize) -> Option<usize> {
-        let mut at = start;
-        while let Some(b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'+' | b'E') = self.byte(at) {
-            at += 1;
-        }
-        (at > start).then_some(at)
-    }
-
-    /// Passes over a value: strings, brackets and separators only.
-    #[inline(always)]
-    fn skip_value(self, at: usize, depth: u32) -> Option<usize> {
-        match self.byte(at)? {
-            b'"' | b'\\' => self.string(at).map(|text| text.after),
-            b'{' | b'[' => self.skip_nested(at, depth),
-            _ => self.token(at),
-        }
-    }
-
-    #[inline(never)]
-    fn skip_nested(self, mut at: usize, depth: u32) -> Option<usize> {
-        // One bit an open bracket: 1 for an object.
-        let (mut kinds, mut open) = (0_u64, 0_u32);
-        loop {
-            match self.byte(at)? {
-                b'"' | b'\\' => at = self.string(at)?.after,
-                bracket @ (b'{' | b'[') => {
-                    open += 1;
-                    if depth + open > MAX_DEPTH {
-                        return None;
-                    }
-                    kinds = kinds << 1 | u64::from(bracket == b'{');
-                    at += 1;
-                }
-                bracket @ (b'}' | b']') => {
-                    if (kinds & 1 == 1) != (bracket == b'}') {
-                        return None;
-                    }
-                    kinds >>= 1;
-                    open -= 1;
-                    at += 1;
-                    if open == 0 {
-                        return Some(at);
-                    }
-                }
-                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => at += 1,
-                _ => at = self.token(at)?,
-            }
-        }
-    }
+    Some(at)
 }
