@@ -21,9 +21,6 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,9 +28,11 @@ use crate::config::{PrometheusSource, ScrapeTarget};
 use crate::count::MetTarget;
 use crate::deliver::series_file::SeriesFile;
 use crate::discard::Refusal;
+use crate::message::chain;
 use crate::profile::prometheus::Target;
 use crate::profile::rules::{self, NativeOnly};
 use crate::receiver::Gate;
+use crate::tls::{TlsError, client_config};
 
 /// Text first: OpenMetrics tells when a series began, the older format is understood by all.
 pub(crate) const ACCEPTED: &str =
@@ -50,9 +49,15 @@ pub enum ScrapeError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A file with certificates that holds none, or no provider of cryptography.
+    /// Certificates.
     #[error("TLS: {0}")]
-    Tls(String),
+    Tls(#[from] TlsError),
+    /// The address.
+    #[error("url is none")]
+    Address,
+    /// A credential.
+    #[error("the credential holds a letter that no header may hold")]
+    Credential,
     /// No connection, or it broke.
     #[error("no answer: {0}")]
     Unreachable(String),
@@ -81,6 +86,8 @@ impl ScrapeError {
         match self {
             ScrapeError::File { .. } => "file",
             ScrapeError::Tls(_) => "tls",
+            ScrapeError::Address => "address",
+            ScrapeError::Credential => "credential",
             ScrapeError::Unreachable(_) => "unreachable",
             ScrapeError::Timeout => "timeout",
             ScrapeError::Status(..) => "status",
@@ -108,7 +115,7 @@ pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>
 /// Its certificates cannot be read.
 pub(crate) fn client(target: &ScrapeTarget) -> Result<HttpClient, ScrapeError> {
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls(target)?)
+        .with_tls_config(client_config(target.ca_file.as_deref(), &target.url)?)
         .https_or_http()
         .enable_http1()
         .build();
@@ -132,7 +139,7 @@ impl Scraper {
     /// # Errors
     /// They cannot be read, or the address is none.
     pub fn new(target: &ScrapeTarget, timeout: Duration, max_bytes: usize) -> Result<Scraper, ScrapeError> {
-        let uri = target.url.parse().map_err(|_| ScrapeError::Tls("url is none".to_owned()))?;
+        let uri = target.url.parse().map_err(|_| ScrapeError::Address)?;
         let client = client(target)?;
         Ok(Scraper { client, target: target.clone(), uri, timeout, max_bytes, native_only: None })
     }
@@ -186,17 +193,6 @@ impl Scraper {
     }
 }
 
-/// The causes of an error, outermost first.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text += &format!(": {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
 pub(crate) fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let mut page = Vec::new();
     let limit = max_bytes as u64 + 1;
@@ -219,29 +215,9 @@ pub(crate) fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>
         }
         (None, None) => return Ok(None),
     };
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| ScrapeError::Tls("the credential holds a letter that no header may hold".to_owned()))?;
+    let mut value = HeaderValue::from_str(&text).map_err(|_| ScrapeError::Credential)?;
     value.set_sensitive(true);
     Ok(Some(value))
-}
-
-/// Certificates of `ca_file`, or the system's.
-fn tls(target: &ScrapeTarget) -> Result<ClientConfig, ScrapeError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &target.ca_file {
-        let wrong =
-            |error: rustls::pki_types::pem::Error| ScrapeError::Tls(format!("{}: {error}", path.display()));
-        for certificate in CertificateDer::pem_file_iter(path).map_err(wrong)? {
-            roots.add(certificate.map_err(wrong)?).map_err(|error| ScrapeError::Tls(error.to_string()))?;
-        }
-    } else if target.url.starts_with("https:") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ScrapeError::Tls(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Scrapes every target until `shutdown`, and once more then.

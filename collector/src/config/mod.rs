@@ -21,6 +21,7 @@ use weighbridge_proto::v1::Environment;
 use crate::aliases::{AliasError, Aliases};
 use crate::deliver::spool::DEFAULT_MAX_BYTES;
 use crate::intake::Signal;
+use crate::message::names_of;
 use crate::profile::{Dialect, Profile};
 use crate::window::DEFAULT_WINDOW_S;
 pub use access_log::{AccessLogSource, StartAt};
@@ -335,7 +336,7 @@ impl Config {
     pub fn environment(&self) -> Result<Environment, ConfigError> {
         Environment::from_name(&self.environment).ok_or_else(|| ConfigError::Value {
             field: "environment",
-            fix: format!("write one of {}", names(Environment::ALL, |value| value.name())),
+            fix: format!("write one of {}", names_of(Environment::ALL, |value| value.name())),
         })
     }
 
@@ -386,10 +387,6 @@ impl Config {
             Source::Tap(_) => Signal::Tap,
         }
     }
-}
-
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
-    all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use weighbridge_proto::v1::Vantage;
 
-use super::{Config, ConfigError, OtlpSignal, Source, names};
+use super::{Config, ConfigError, OtlpSignal, Source};
+use crate::message::names_of;
 use crate::profile::{Profile, rules};
 
 /// Most letters of a `gateway_id`: it names a file.
@@ -62,7 +63,7 @@ impl Config {
             None => None,
             Some(name) => Some(Vantage::from_name(name).ok_or_else(|| ConfigError::Value {
                 field: "vantage",
-                fix: format!("write one of {}", names(Vantage::ALL, |value| value.name())),
+                fix: format!("write one of {}", names_of(Vantage::ALL, |value| value.name())),
             })?),
         };
         match (self.behind_gateway, written) {

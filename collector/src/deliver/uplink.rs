@@ -22,6 +22,7 @@ use weighbridge_proto::uplink::uplink_client::UplinkClient;
 use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal};
 
 use super::spool::{Position, Spool, SpoolError};
+use crate::message::chain;
 
 /// Unanswered reports: enough to catch up quickly after an outage, a bound on what is sent twice.
 const MAX_IN_FLIGHT: usize = 64;
@@ -238,16 +239,4 @@ async fn open(channel: Channel, outgoing: mpsc::Receiver<Bytes>) -> Result<Strea
     let response = timeout(RECEIPT_TIMEOUT, client.deliver(ReceiverStream::new(outgoing))).await;
     let response = response.map_err(|_| StreamEnd::Silent)?.map_err(StreamEnd::Status)?;
     Ok(response.into_inner())
-}
-
-/// An error with its causes; tonic's own text is only `transport error`.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

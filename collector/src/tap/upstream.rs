@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,13 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower::Service as _;
 
 use super::MAX_BUFFER_BYTES;
 use super::body::RequestBody;
 use crate::config::TapSource;
+use crate::tls::{TlsError, client_config};
 
 /// How long an unused connection is kept. Servers close theirs after 5 s (Node, uvicorn) or more; a request that is sent just then
 /// would be lost.
@@ -38,7 +36,7 @@ const MAX_IDLE: usize = 1_024;
 pub enum UpstreamError {
     /// Certificates.
     #[error("source.tap.ca_file: {0}")]
-    Certificates(String),
+    Certificates(#[from] TlsError),
     /// The address.
     #[error("source.tap.upstream: write http://host:port or https://host")]
     Address,
@@ -125,8 +123,9 @@ impl Upstream {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(source.connect_timeout_s)));
-        let builder =
-            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls(source)?).https_or_http();
+        let builder = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(client_config(source.ca_file.as_deref(), &source.upstream)?)
+            .https_or_http();
         let connector = builder.enable_http1().wrap_connector(connector);
         let base =
             parts.path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
@@ -230,25 +229,4 @@ impl Upstream {
     pub(super) fn sweep(&self) {
         self.idle().retain(|(since, _)| since.elapsed() < IDLE);
     }
-}
-
-/// Certificates of `ca_file`, or the system's.
-fn tls(source: &TapSource) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &source.ca_file {
-        let wrong = |error: &dyn std::fmt::Display| {
-            UpstreamError::Certificates(format!("{}: {error}", path.display()))
-        };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-            let certificate = certificate.map_err(|error| wrong(&error))?;
-            roots.add(certificate).map_err(|error| wrong(&error))?;
-        }
-    } else if source.upstream.starts_with("https:") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| UpstreamError::Certificates(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -14,7 +14,8 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 
 use crate::config::{DEFAULT_MAX_BODY_BYTES, ScrapeTarget};
-use crate::scrape::{ACCEPTED, HttpClient, ScrapeError, authorization, chain, client, gunzip};
+use crate::message::chain;
+use crate::scrape::{ACCEPTED, HttpClient, ScrapeError, authorization, client, gunzip};
 
 /// Marks stand at the beginning of small answers.
 const MARK_BYTES: usize = 64 * 1024;

@@ -16,6 +16,7 @@ use weighbridge_proto::v1::{GatewayProduct, Operation, Outcome, Streaming};
 
 use super::embedded::{self, ACCESS_LOG, Embedded};
 use super::look::LogLook;
+use crate::message::names_of;
 use crate::source::access_log::{Fields, PathError, Role};
 
 /// The profiles that come with the collector.
@@ -279,11 +280,6 @@ fn compile(profile: &str, paths: &BTreeMap<Role, Vec<String>>) -> Result<Fields,
 
 fn bytes(word: &str) -> Box<[u8]> {
     word.as_bytes().into()
-}
-
-/// The names of all values, for messages.
-pub(super) fn names_of<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
-    all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use weighbridge_catalog::Origin;
 use weighbridge_proto::v1::{GatewayProduct, Operation, Outcome, Streaming, Vantage};
 
-use super::access_log::names_of;
 use super::embedded::{Embedded, OTLP};
 use super::rules::ProfileError;
+use crate::message::names_of;
 use crate::observation;
 use crate::source::attributes::{Attributes, Role, Scalar, is_missing_text};
 use crate::source::keys::Keys;

@@ -57,7 +57,7 @@ impl Rule {
     fn new(field: &str, rank: usize, entry: &MetricEntry) -> Result<Rule, String> {
         let name = entry.operation.as_deref().unwrap_or(Operation::Chat.name());
         let operation = Operation::from_name(name).ok_or_else(|| {
-            let known = super::names_of(Operation::ALL, |value| value.name());
+            let known = crate::message::names_of(Operation::ALL, |value| value.name());
             format!("{field}: {name}: write one of {known}")
         })?;
         // A file has a handful of synonyms.

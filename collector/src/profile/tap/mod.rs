@@ -15,8 +15,9 @@ use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Operation};
 
 use super::embedded::{self, API, Embedded, TAP};
+use crate::message::names_of;
 use crate::source::tap::BodyFields;
-use crate::source::tap::json::PathError;
+use crate::source::tap::fields::PathError;
 use route::{Pattern, PatternError};
 
 static APIS: Embedded<Api, { API.len() }> = Embedded::new(API, |text| Api::parse(text).ok());
@@ -273,7 +274,7 @@ impl Api {
             let operation = Operation::from_name(&route.operation).ok_or_else(|| {
                 value(
                     "routes.operation",
-                    format!("write one of {}", names(Operation::ALL, |value| value.name())),
+                    format!("write one of {}", names_of(Operation::ALL, |value| value.name())),
                 )
             })?;
             routes.push(Route { pattern, operation, stream: route.stream });
@@ -305,7 +306,7 @@ impl Server {
         let product = GatewayProduct::from_name(&file.gateway_product).ok_or_else(|| {
             value(
                 "gateway_product",
-                format!("write one of {}", names(GatewayProduct::ALL, |value| value.name())),
+                format!("write one of {}", names_of(GatewayProduct::ALL, |value| value.name())),
             )
         })?;
         let known = |name: &String| {
@@ -338,10 +339,6 @@ impl Server {
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ProfileError> {
     serde_saphyr::from_str(text).map_err(|error| ProfileError::Parse(error.to_string()))
-}
-
-fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
-    all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
