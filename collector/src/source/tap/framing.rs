@@ -8,7 +8,8 @@
 
 use memchr::memchr2;
 
-use super::json::{Fields, Reader, Sink};
+use super::fields::Fields;
+use super::json::{Reader, Sink};
 
 /// How documents stand in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,8 @@ impl Documents {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::{Value, Want};
+    use super::super::fields::Want;
+    use super::super::json::Value;
     use super::*;
 
     #[derive(Default)]

@@ -7,6 +7,7 @@
 //! Where it is cut changes nothing.
 
 pub mod encoding;
+pub mod fields;
 pub mod framing;
 pub mod json;
 
@@ -15,8 +16,9 @@ use std::io::{self, Write};
 use data_encoding::BASE64;
 
 use encoding::{Decoder, MAX_DECODED_BYTES};
+use fields::{Fields, PathError, Want};
 use framing::{Documents, Framing};
-use json::{Fields, PathError, Reader, Sink, Value, Want};
+use json::{Reader, Sink, Value};
 
 /// Terms that a token count may be the sum of, input and output together.
 pub const MAX_TERMS: usize = 8;
