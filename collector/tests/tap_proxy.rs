@@ -1,175 +1,24 @@
-//! The tap on the network: what passes is what was sent, whoever leaves when, and each exchange counts once.
+//! What passes the tap is what was sent, at once, in both directions, with its head.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
 mod common;
-
-use std::convert::Infallible;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "common/tap.rs"]
+mod rig;
 
 use bytes::Bytes;
-use common::NOON_MS;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use rig::*;
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use weighbridge_collector::config::{Config, Source};
-use weighbridge_collector::intake::Signal;
-use weighbridge_collector::profile::tap::TapProfile;
-use weighbridge_collector::receiver::{Clock, Gate};
-use weighbridge_collector::report_view::CellView;
-use weighbridge_collector::tap;
-use weighbridge_collector::window::{Edge, Header};
-use weighbridge_proto::report::{BootEpoch, CollectorId};
-use weighbridge_proto::v1::{Environment, GatewayProduct, Vantage};
-
-/// For what must happen.
-const LIMIT: Duration = Duration::from_secs(30);
-
-type Piece = Result<Frame<Bytes>, Infallible>;
-type Answer = Response<BoxBody<Bytes, Infallible>>;
-
-struct AtNoon;
-
-impl Clock for AtNoon {
-    fn now_ms(&self) -> u64 {
-        NOON_MS
-    }
-}
-
-/// A tap before an upstream; both end with it.
-struct Rig {
-    address: SocketAddr,
-    gate: Gate,
-    shutdown: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Rig {
-    async fn before(upstream: SocketAddr) -> Rig {
-        Rig::with(&format!("upstream: 'http://{upstream}'")).await
-    }
-
-    async fn with(fields: &str) -> Rig {
-        let text = format!(
-            "data_folder: /tmp/w\nenvironment: production\nuplink: {{endpoint: 'http://127.0.0.1:1'}}\n\
-             source: {{tap: {{profile: auto, listen: '127.0.0.1:0', {fields}}}}}\n"
-        );
-        let config = Config::parse(&text, |_| None).unwrap();
-        let Source::Tap(source) = &config.source else { panic!("tap") };
-        let header = Header {
-            collector: CollectorId([1; 16]),
-            boot_epoch: BootEpoch(1),
-            window_s: 60,
-            environment: Environment::Production,
-            vantage: Vantage::Gateway,
-            gateway_product: GatewayProduct::Other,
-        };
-        let edge = Edge::new(common::intake(TapProfile::from_name("auto").unwrap(), 0), header, NOON_MS);
-        let gate = Gate::new(edge, Arc::new(AtNoon), Signal::Tap, 1);
-        let listener = TcpListener::bind(source.listen).await.unwrap();
-        let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let mut tasks = JoinSet::new();
-        tap::start(&mut tasks, source, listener, &gate, &shutdown).unwrap();
-        Rig { address, gate, shutdown, tasks }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// Waits until so many requests were counted, and gives their cells: `outcome streaming requests`.
-    async fn counted(&self, requests: u64) -> Vec<String> {
-        let all = async {
-            while self.gate.edge().intake().counter().totals().requests < requests {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, all).await.expect("requests are counted");
-        assert_eq!(self.gate.edge().intake().counter().totals().requests, requests);
-        let cells = self.gate.edge().intake().counter().take_cells();
-        let mut told: Vec<String> = cells
-            .iter()
-            .map(|cell| CellView::of(cell, weighbridge_catalog::embedded()))
-            .map(|view| format!("{} {} {} {}", view.model, view.outcome, view.streaming, view.requests))
-            .collect();
-        told.sort();
-        told
-    }
-
-    fn skipped(&self) -> u64 {
-        self.gate.edge().intake().counter().tally().skipped().map(|(_, count)| count).sum()
-    }
-}
-
-/// A server that answers with `answer`.
-async fn upstream<F, A>(answer: F) -> SocketAddr
-where
-    F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Answer> + Send,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let answer = answer.clone();
-            let service = service_fn(move |request| {
-                let answer = answer.clone();
-                async move { Ok::<_, Infallible>(answer(request).await) }
-            });
-            tokio::spawn(async move {
-                let builder = auto::Builder::new(TokioExecutor::new());
-                let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    address
-}
-
-fn full(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
-    Full::new(bytes.into()).boxed()
-}
-
-/// A body that is written by hand; it ends with the sender.
-fn streamed() -> (mpsc::Sender<Piece>, BoxBody<Bytes, Infallible>) {
-    let (sender, receiver) = mpsc::channel(1);
-    (sender, BodyExt::boxed(StreamBody::new(ReceiverStream::new(receiver))))
-}
-
-fn events(body: BoxBody<Bytes, Infallible>) -> Answer {
-    Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
-}
-
-const CHAT: &str = r#"{"model":"gpt-4o","stream":true}"#;
-const EVENT: &str = "data: {\"model\":\"gpt-4o\"}\n\n";
-
-fn post(rig: &Rig, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
-    post_as(rig, "application/json", body)
-}
-
-fn post_as(rig: &Rig, content_type: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
-    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
-    client.post(rig.url("/v1/chat/completions")).header("content-type", content_type).body(body)
-}
-
-/// Bytes that are the same for the same seed.
-fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
-}
 
 #[tokio::test]
 async fn bodies_pass_byte_for_byte_in_both_directions() {
@@ -228,16 +77,7 @@ async fn a_large_upload_passes_without_being_held() {
 
 #[tokio::test]
 async fn what_comes_passes_at_once() {
-    let (sender, body) = streamed();
-    let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let rig = Rig::before(
-        upstream(move |_| {
-            let body = body.lock().unwrap().take().unwrap();
-            async move { events(body) }
-        })
-        .await,
-    )
-    .await;
+    let (rig, sender) = streaming().await;
     let answering = tokio::spawn(post(&rig, CHAT).send());
     let answer = answering.await.unwrap().unwrap();
     let mut pieces = answer.bytes_stream();
@@ -280,86 +120,6 @@ async fn a_slow_client_holds_back_the_upstream() {
     }
     drop(client);
     assert_eq!(rig.counted(1).await, ["unlisted cancelled yes 1"]);
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_ends_its_request_upstream() {
-    let (left, mut is_left) = mpsc::channel::<()>(1);
-    let wait = move |_| {
-        let left = left.clone();
-        async move {
-            let (sender, body) = streamed();
-            tokio::spawn(async move {
-                while sender.send(Ok(Frame::data(Bytes::from_static(EVENT.as_bytes())))).await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                left.send(()).await.unwrap();
-            });
-            events(body)
-        }
-    };
-    let rig = Rig::before(upstream(wait).await).await;
-    let mut pieces = post(&rig, CHAT).send().await.unwrap().bytes_stream();
-    pieces.next().await.unwrap().unwrap();
-    drop(pieces);
-    tokio::time::timeout(LIMIT, is_left.recv()).await.expect("the upstream sees it").unwrap();
-    assert_eq!(rig.counted(1).await, ["gpt-4o cancelled yes 1"]);
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_before_the_answer_is_cancelled() {
-    let rig = Rig::before(upstream(|_| std::future::pending::<Answer>()).await).await;
-    let asked = post(&rig, CHAT).timeout(Duration::from_millis(200)).send().await;
-    assert!(asked.unwrap_err().is_timeout());
-    assert_eq!(rig.counted(1).await, ["gpt-4o cancelled yes 1"]);
-    // In the middle of its request.
-    let mut client = TcpStream::connect(rig.address).await.unwrap();
-    let request =
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{\"model\":\"gpt-4o\",";
-    client.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    drop(client);
-    assert_eq!(rig.counted(2).await, ["gpt-4o cancelled unknown 1"]);
-}
-
-/// A server that says these bytes to whoever connects, and closes.
-async fn raw_upstream(answer: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let mut request = vec![0; 65_536];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(answer).await;
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test]
-async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
-    let broken = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\ndata:\r\n";
-    let rig = Rig::before(raw_upstream(broken).await).await;
-    let answer = post(&rig, CHAT).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert!(answer.bytes().await.is_err(), "no whole answer is made of half of one");
-    assert_eq!(rig.counted(1).await, ["gpt-4o server_error yes 1"]);
-}
-
-#[tokio::test]
-async fn without_an_answer_there_is_502() {
-    for upstream in [raw_upstream(b"").await, raw_upstream(b"SSH-2.0\r\n").await] {
-        let rig = Rig::before(upstream).await;
-        assert_eq!(post(&rig, CHAT).send().await.unwrap().status(), 502);
-        assert_eq!(rig.counted(1).await, ["gpt-4o server_error yes 1"]);
-    }
-    // Nobody listens: what was asked for stays with the client.
-    let rig = Rig::before("127.0.0.1:1".parse().unwrap()).await;
-    assert_eq!(post(&rig, CHAT).send().await.unwrap().status(), 502);
-    assert_eq!(rig.counted(1).await, ["unlisted server_error unknown 1"]);
 }
 
 #[tokio::test]
@@ -535,65 +295,4 @@ async fn what_is_no_http_is_refused_and_connect_is_not_for_it() {
         tokio::time::timeout(LIMIT, client.read_to_end(&mut told)).await.unwrap().unwrap();
         assert!(told.starts_with(answer.as_bytes()), "{}", String::from_utf8_lossy(&told));
     }
-}
-
-#[tokio::test]
-async fn open_exchanges_end_after_shutdown_and_new_ones_are_not_taken() {
-    let (go, body) = streamed();
-    let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let mut rig = Rig::before(
-        upstream(move |_| {
-            let body = body.lock().unwrap().take().unwrap();
-            async move { events(body) }
-        })
-        .await,
-    )
-    .await;
-    let mut pieces = post(&rig, CHAT).send().await.unwrap().bytes_stream();
-    rig.shutdown.cancel();
-    let refused = async {
-        while TcpStream::connect(rig.address).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, refused).await.expect("no new connections");
-    go.send(Ok(Frame::data(Bytes::from_static(EVENT.as_bytes())))).await.unwrap();
-    drop(go);
-    assert_eq!(pieces.next().await.unwrap().unwrap(), EVENT);
-    assert!(pieces.next().await.is_none(), "a whole end");
-    tokio::time::timeout(LIMIT, rig.tasks.join_next()).await.expect("the tap ends").unwrap().unwrap();
-    assert_eq!(rig.counted(1).await, ["gpt-4o ok yes 1"]);
-}
-
-#[tokio::test]
-async fn exchanges_that_are_cut_at_the_end_are_counted() {
-    let (_never, body) = streamed();
-    let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let mut rig = Rig::before(
-        upstream(move |_| {
-            let body = body.lock().unwrap().take().unwrap();
-            async move { events(body) }
-        })
-        .await,
-    )
-    .await;
-    let _pieces = post(&rig, CHAT).send().await.unwrap().bytes_stream();
-    rig.shutdown.cancel();
-    rig.tasks.shutdown().await;
-    assert_eq!(rig.counted(1).await, ["gpt-4o cancelled yes 1"]);
-}
-
-#[tokio::test]
-async fn more_connections_than_places_wait() {
-    let rig = {
-        let address = upstream(|_| async { Response::new(full("{}")) }).await;
-        Rig::with(&format!("upstream: 'http://{address}', max_connections: 1")).await
-    };
-    let first = TcpStream::connect(rig.address).await.unwrap();
-    let second = tokio::spawn(post(&rig, "{}").send());
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!second.is_finished(), "no place");
-    drop(first);
-    assert_eq!(second.await.unwrap().unwrap().status(), 200);
-    rig.counted(1).await;
 }
