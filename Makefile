@@ -46,6 +46,8 @@ bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
+	scripts/install-nginx.sh
+	cargo run --release --locked -p weighbridge-tests --bin load-tap
 
 FUZZ_SECONDS ?= 600
 # Without a sanitizer: our crates deny unsafe code, so it would find little and take half of the speed.

@@ -23,3 +23,4 @@ pub mod scenario;
 pub mod telemetry;
 pub mod truth;
 pub mod upstream;
+pub mod usage;

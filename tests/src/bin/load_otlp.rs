@@ -15,6 +15,7 @@ use tonic::transport::Endpoint;
 use weighbridge_proto::codec::RawCodec;
 use weighbridge_tests::processes::{Process, free_port, release_binary};
 use weighbridge_tests::telemetry::{Batch, INPUT_TOKENS, OUTPUT_TOKENS, SPANS};
+use weighbridge_tests::usage::{counter, cpu_s, memory_kib};
 
 /// The collector starts and ends within this time, or the run fails.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -56,19 +57,6 @@ fn main() -> ExitCode {
     if runtime.block_on(drive(&arguments)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// CPU seconds and peak resident KiB of a process, from `/proc`.
-fn usage(pid: u32) -> (f64, u64, u64) {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the collector is running");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the collector is running");
-    let kib = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).expect("a memory line");
-        line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("KiB")
-    };
-    (ticks / rustix::param::clock_ticks_per_second() as f64, kib("VmHWM"), kib("VmRSS"))
-}
-
 fn start_collector(folder: &Path, grpc: u16, admin: u16) -> Process {
     let config = format!(
         "data_folder: {}\nenvironment: development\nwindow_s: 3600\n\
@@ -90,7 +78,7 @@ async fn drive(arguments: &Arguments) -> bool {
     let mut collector = start_collector(folder.path(), grpc, admin);
     let base = format!("http://127.0.0.1:{admin}");
     collector.wait_for_http(&format!("{base}/readyz"), LIMIT).await;
-    let (cpu_before, _, idle_kib) = usage(collector.id());
+    let (cpu_before, idle_kib) = (cpu_s(collector.id()), memory_kib(collector.id(), "VmRSS"));
 
     let per_connection = arguments.requests.div_ceil(arguments.connections);
     let senders = (0..arguments.connections).map(|connection| {
@@ -98,16 +86,12 @@ async fn drive(arguments: &Arguments) -> bool {
         send(grpc, arguments, first, per_connection)
     });
     futures_util::future::join_all(senders).await;
-    let (cpu_after, peak_kib, _) = usage(collector.id());
+    let (cpu_after, peak_kib) = (cpu_s(collector.id()), memory_kib(collector.id(), "VmHWM"));
 
     let page = reqwest::get(format!("{base}/metrics")).await.expect("metrics").text().await.expect("metrics");
-    let metric = |name: &str| -> u64 {
-        let line =
-            page.lines().find(|line| line.starts_with(&format!("weighbridge_collector_{name}_total ")));
-        line.and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok()).expect("a counter")
-    };
     let sent = (per_connection * arguments.connections * arguments.spans) as u64;
-    let counted = (metric("requests"), metric("input_tokens"), metric("output_tokens"));
+    let counted =
+        (counter(&page, "requests"), counter(&page, "input_tokens"), counter(&page, "output_tokens"));
     let expected = (sent, sent * INPUT_TOKENS, sent * OUTPUT_TOKENS);
     let cpu = cpu_after - cpu_before;
     println!(

@@ -25,7 +25,8 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use weighbridge_tests::processes::{Process, free_port, release_binary};
+use weighbridge_tests::processes::{Process, free_port, release_binary, tool};
+use weighbridge_tests::usage::{counter, cpu_s, memory_kib};
 
 /// A proxy starts, ends and finishes a round within this time, or the run fails.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -211,8 +212,8 @@ http {{
     );
     let path = folder.join("nginx.conf");
     std::fs::write(&path, config).expect("configuration");
-    let mut command = Command::new("nginx");
-    command.arg("-c").arg(&path).arg("-p").arg(folder);
+    let mut command = Command::new(tool("nginx/usr/sbin/nginx"));
+    command.args(["-e", "stderr", "-p"]).arg(folder).arg("-c").arg(&path);
     (Process::start("nginx", &command, folder), port)
 }
 
@@ -224,26 +225,13 @@ fn children(pid: u32) -> Vec<u32> {
 
 impl Proxy {
     fn cpu_s(&self) -> f64 {
-        let of = |pid: &u32| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the proxy is running");
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-            fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime")
-        };
-        self.pids.iter().map(of).sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+        self.pids.iter().map(|pid| cpu_s(*pid)).sum()
     }
 
     /// Resident and peak KiB, all its processes.
     fn memory_kib(&self) -> (u64, u64) {
-        let of = |pid: &u32, name: &str| -> u64 {
-            let status =
-                std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the proxy is running");
-            let line = status.lines().find(|line| line.starts_with(name)).expect("a memory line");
-            line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("KiB")
-        };
-        (
-            self.pids.iter().map(|pid| of(pid, "VmRSS")).sum(),
-            self.pids.iter().map(|pid| of(pid, "VmHWM")).sum(),
-        )
+        let of = |name| self.pids.iter().map(|pid| memory_kib(*pid, name)).sum();
+        (of("VmRSS"), of("VmHWM"))
     }
 
     async fn round(&mut self, arguments: &Arguments) {
@@ -424,12 +412,8 @@ async fn drive(arguments: &Arguments, upstream: u16, held: &Held) -> bool {
 async fn counted(tap: &Proxy, sent: u64) -> bool {
     let url = format!("http://127.0.0.1:{}/metrics", tap.admin.expect("the tap has an admin port"));
     let page = reqwest::get(url).await.expect("metrics").text().await.expect("metrics");
-    let metric = |name: &str| -> u64 {
-        let line =
-            page.lines().find(|line| line.starts_with(&format!("weighbridge_collector_{name}_total ")));
-        line.and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok()).expect("a counter")
-    };
-    let counted = (metric("requests"), metric("input_tokens"), metric("output_tokens"));
+    let counted =
+        (counter(&page, "requests"), counter(&page, "input_tokens"), counter(&page, "output_tokens"));
     let expected = (sent, 7 * sent, 5 * sent);
     println!(
         "totals: sent {expected:?}, counted {counted:?}: {}",

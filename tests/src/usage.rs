@@ -1,0 +1,23 @@
+//! What a process has used, from `/proc`, and what a collector has counted: for the load tools.
+
+/// CPU seconds, user and system.
+pub fn cpu_s(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is running");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+    ticks / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// A line of its memory in KiB: `VmRSS` resident, `VmHWM` the most there was.
+pub fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is running");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("a memory line");
+    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("KiB")
+}
+
+/// A counter without labels of a collector's page.
+pub fn counter(page: &str, name: &str) -> u64 {
+    let prefix = format!("weighbridge_collector_{name}_total ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| panic!("no {prefix}in\n{page}"))
+}
