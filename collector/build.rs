@@ -11,6 +11,8 @@ const FOLDERS: [(&str, &str); 5] =
     [("PROMETHEUS", ""), ("OTLP", "otlp"), ("ACCESS_LOG", "access-log"), ("API", "api"), ("TAP", "tap")];
 
 fn main() {
+    // Given to the linker by scripts/build-collector.sh.
+    println!("cargo::rerun-if-changed=start-first.ld");
     let profiles = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("profiles");
     let mut text = String::new();
     for (constant, folder) in FOLDERS {
