@@ -20,6 +20,7 @@ pub mod receiver;
 pub mod report_view;
 pub mod run;
 pub mod scrape;
+pub mod seal;
 pub mod shutdown;
 pub mod source;
 pub mod tap;

@@ -5,8 +5,8 @@
 //! start.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,10 +21,11 @@ use crate::admin::{self, Observed, SealStats};
 use crate::claim::{Claim, ClaimError};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
+use crate::deliver::checkpoint::CheckpointFile;
 use crate::deliver::ledger::Ledger;
 use crate::deliver::position::LogPositions;
-use crate::deliver::series_file::SeriesFile;
 use crate::deliver::spool::{Spool, SpoolError};
+use crate::deliver::state_file::StateFile;
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
 use crate::intake::Intake;
 use crate::profile::prometheus::PagePlan;
@@ -32,9 +33,10 @@ use crate::profile::rules::{self, ProfileError};
 use crate::receiver::tail::{self, Tail};
 use crate::receiver::{Clock, Gate, SystemClock, grpc, http};
 use crate::scrape::{self, ScrapeError, ScrapeStats};
+use crate::seal::{Kept, Sealer};
 use crate::source::access_log::LogPosition;
 use crate::tap::{self, UpstreamError};
-use crate::window::{Edge, Header, Sealed, boot_epoch};
+use crate::window::{Edge, Header, boot_epoch};
 
 /// Receivers finish the requests at hand within this time; exporters keep their connections open for ever.
 const RECEIVER_DRAIN: Duration = Duration::from_secs(2);
@@ -112,12 +114,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     if let Some(note) = config.standing_note() {
         tracing::info!("{note}");
     }
-    let spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
+    let mut spool = Spool::open(&config.data_folder, config.spool.max_bytes)?;
+    let ledger = Ledger::new(&config.data_folder, catalogue);
+    let state_file = StateFile::new(&config.data_folder);
+    let checkpoints = CheckpointFile::new(&config.data_folder);
+    if let Some(open) = checkpoints.recover(&mut spool, &state_file, |sealed| ledger.record(sealed))? {
+        tracing::info!(requests = open.requests, "the last start was killed; its open window was taken over");
+    }
     let seal = Arc::new(SealStats::default());
     seal.resumed.store(spool.size().0, Ordering::Relaxed);
-    let series_file = SeriesFile::new(&config.data_folder);
     let positions = LogPositions::open(&config.data_folder, &spool)?;
-    let edge = edge(&config, &spool, &series_file, catalogue, clock.now_ms())?;
+    let edge = edge(&config, &spool, &state_file, catalogue, clock.now_ms())?;
     let gate = Gate::new(edge, clock, config.signal(), config.receiver.max_body_bytes);
     let outbox = Outbox::new(spool);
     let stats = Arc::new(UplinkStats::default());
@@ -140,28 +147,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    let resumed =
-        Resumed { read_to: positions.committed(), series_file: series_file.clone(), stats: scraped };
+    let resumed = Resumed { read_to: positions.committed(), state_file: state_file.clone(), stats: scraped };
     start_receivers(&mut receivers, &config, &gate, &resumed, &shutdown).await?;
     let stop_uplink = CancellationToken::new();
     let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
-    let sealer = Sealer {
-        gate,
-        outbox: outbox.clone(),
-        ledger: Ledger::new(&config.data_folder, catalogue),
-        series_file,
-        positions: Arc::new(Mutex::new(positions)),
-        stats: seal,
-    };
-    sealer.stats.ready.store(true, Ordering::Relaxed);
+    let kept = Kept { outbox: outbox.clone(), ledger, state_file, checkpoints, positions };
+    let mut sealer = Sealer::new(gate, kept, Arc::clone(&seal));
+    seal.ready.store(true, Ordering::Relaxed);
     tracing::info!(
         catalogue = catalogue.version().0,
-        resumed = sealer.stats.resumed.load(Ordering::Relaxed),
+        resumed = seal.resumed.load(Ordering::Relaxed),
         "collector started"
     );
 
     sealer.run_until(&shutdown).await;
-    sealer.stats.ready.store(false, Ordering::Relaxed);
+    seal.ready.store(false, Ordering::Relaxed);
     drain(&mut receivers, receiver_drain).await;
     sealer.finish().await;
     let drained =
@@ -185,32 +185,29 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 fn edge(
     config: &Config,
     spool: &Spool,
-    series_file: &SeriesFile,
+    state_file: &StateFile,
     catalogue: &'static Catalogue,
     now_ms: u64,
 ) -> Result<Edge, RunError> {
     let day = Day::from_unix_seconds(now_ms / 1_000);
     let classifier = Classifier::new(catalogue, config.aliases(catalogue)?, day);
     let started_nano = now_ms.saturating_mul(1_000_000);
-    let intake = match &config.source {
-        Source::Otlp(otlp) => Intake::new(otlp.profile, classifier, started_nano),
-        Source::Webhook(webhook) => Intake::new(webhook.profile, classifier, started_nano),
-        Source::AccessLog(log) => Intake::new(log.profile, classifier, started_nano),
-        Source::Tap(tap) => Intake::new(tap.profile, classifier, started_nano),
+    let key = state_file.key()?;
+    let mut intake = match &config.source {
+        Source::Otlp(otlp) => Intake::of_events(otlp.profile, classifier, key, started_nano),
+        Source::Webhook(webhook) => Intake::of_events(webhook.profile, classifier, key, started_nano),
+        Source::AccessLog(log) => Intake::of_events(log.profile, classifier, key, started_nano),
+        Source::Tap(tap) => Intake::of_events(tap.profile, classifier, key, started_nano),
         Source::Prometheus(prometheus) => {
             let plan = PagePlan::new(&rules::named(&prometheus.profile)?)?;
-            let mut intake = Intake::of_pages(plan, classifier, series_file.key()?, started_nano)
-                .with_entry_models(&prometheus.entry_models);
-            if let Some(state) = series_file.recover(|position| spool.holds(position))?
-                && !intake.restore(&state)
-            {
-                tracing::warn!(
-                    "series of an earlier version are not known again; counters begin with a baseline"
-                );
-            }
-            intake
+            Intake::of_pages(plan, classifier, key, started_nano).with_entry_models(&prometheus.entry_models)
         }
     };
+    if let Some((_, state)) = state_file.recover(|position| spool.holds(position))?
+        && !intake.restore(&state, now_ms)
+    {
+        tracing::warn!("the state of an earlier version is not read; counters begin with a baseline");
+    }
     let random = getrandom::u32().map_err(|error| RunError::Random(error.to_string()))?;
     let header = Header {
         collector: spool.collector(),
@@ -226,7 +223,7 @@ fn edge(
 /// Where the sources go on that are read from here: files and pages.
 struct Resumed {
     read_to: Option<LogPosition>,
-    series_file: SeriesFile,
+    state_file: StateFile,
     stats: Arc<ScrapeStats>,
 }
 
@@ -251,7 +248,7 @@ async fn start_receivers(
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
         Source::Prometheus(prometheus) => {
-            scrape::start(tasks, prometheus, gate, &resumed.series_file, &resumed.stats, shutdown)?;
+            scrape::start(tasks, prometheus, gate, &resumed.state_file, &resumed.stats, shutdown)?;
         }
         Source::Tap(source) => tap::start(tasks, source, listen(source.listen).await?, gate, shutdown)?,
         Source::AccessLog(log) => {
@@ -328,91 +325,4 @@ async fn drain(tasks: &mut JoinSet<()>, limit: Duration) {
     if tokio::time::timeout(limit, all).await.is_err() {
         tasks.shutdown().await;
     }
-}
-
-/// Seals windows when they are due: ledger first, then spool, then the uplink is woken.
-struct Sealer {
-    gate: Gate,
-    outbox: Outbox,
-    ledger: Ledger,
-    series_file: SeriesFile,
-    positions: Arc<Mutex<LogPositions>>,
-    stats: Arc<SealStats>,
-}
-
-impl Sealer {
-    async fn run_until(&self, shutdown: &CancellationToken) {
-        loop {
-            let due_in_ms = self.gate.edge().due_in_ms(self.gate.now_ms());
-            // Calls on hold end within a second of their time, also in long windows.
-            let pause = Duration::from_millis(due_in_ms.clamp(1, 1_000));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shutdown.cancelled() => return,
-            }
-            let sealed = self.gate.edge().tick(self.gate.now_ms());
-            if let Some(sealed) = sealed {
-                self.keep(sealed).await;
-            }
-        }
-    }
-
-    async fn finish(&self) {
-        let sealed = self.gate.edge().finish();
-        self.keep(sealed).await;
-    }
-
-    async fn keep(&self, sealed: Sealed) {
-        let requests = requests_in(&sealed);
-        if let Err(error) = self.ledger.record(&sealed) {
-            // What leaves is written down before it leaves; what cannot be written down does not leave.
-            return self.lose(requests, &error);
-        }
-        let (outbox, series_file) = (self.outbox.clone(), self.series_file.clone());
-        let positions = Arc::clone(&self.positions);
-        // Under one lock: no report is acknowledged before the state and the position that belong to it are in place.
-        let keep = move || {
-            let mut positions = positions.lock().unwrap_or_else(PoisonError::into_inner);
-            outbox.with(|spool| {
-                series_file.prepare(&sealed)?;
-                let dropped = positions.keep(spool, &sealed)?;
-                series_file.commit(&sealed)?;
-                Ok::<_, RunError>(dropped)
-            })
-        };
-        let kept = tokio::task::spawn_blocking(keep).await;
-        match kept {
-            Ok(Ok(dropped)) => {
-                self.stats.sealed.fetch_add(1, Ordering::Relaxed);
-                if dropped.reports > 0 {
-                    tracing::error!(
-                        reports = dropped.reports,
-                        requests = dropped.requests,
-                        "spool full; oldest dropped"
-                    );
-                    self.stats.dropped.fetch_add(dropped.reports, Ordering::Relaxed);
-                    self.add_dropped(dropped.requests);
-                }
-                self.outbox.notify_added();
-            }
-            Ok(Err(error)) => self.lose(requests, &error),
-            Err(error) => self.lose(requests, &error),
-        }
-    }
-
-    fn lose(&self, requests: u64, error: &dyn std::error::Error) {
-        tracing::error!(requests, %error, "a sealed report could not be kept; its requests are reported as dropped");
-        self.stats.failed.fetch_add(1, Ordering::Relaxed);
-        self.add_dropped(requests);
-    }
-
-    fn add_dropped(&self, requests: u64) {
-        self.stats.dropped_requests.fetch_add(requests, Ordering::Relaxed);
-        self.gate.edge().add_dropped(requests);
-    }
-}
-
-fn requests_in(sealed: &Sealed) -> u64 {
-    let report = weighbridge_proto::report::check(&sealed.bytes);
-    report.map_or(0, |report| report.cells.iter().map(|cell| cell.counts.requests).sum())
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{PrometheusSource, ScrapeTarget};
 use crate::count::MetTarget;
-use crate::deliver::series_file::SeriesFile;
+use crate::deliver::state_file::StateFile;
 use crate::discard::Refusal;
 use crate::message::chain;
 use crate::profile::prometheus::Target;
@@ -228,7 +228,7 @@ pub fn start(
     tasks: &mut JoinSet<()>,
     source: &PrometheusSource,
     gate: &Gate,
-    series_file: &SeriesFile,
+    state_file: &StateFile,
     stats: &Arc<ScrapeStats>,
     shutdown: &CancellationToken,
 ) -> Result<(), ScrapeError> {
@@ -239,11 +239,11 @@ pub fn start(
         let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?
             .with_native_only(native_only.clone());
         let (gate, stats, shutdown) = (gate.clone(), Arc::clone(stats), shutdown.clone());
-        let series_file = series_file.clone();
+        let state_file = state_file.clone();
         // Spread, so that not all pages are in memory at once.
         let delay = interval / source.targets.len() as u32 * place as u32;
         let ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, interval);
-        tasks.spawn(async move { run(place, scraper, ticks, &gate, &series_file, &stats, &shutdown).await });
+        tasks.spawn(async move { run(place, scraper, ticks, &gate, &state_file, &stats, &shutdown).await });
     }
     Ok(())
 }
@@ -253,7 +253,7 @@ async fn run(
     scraper: Scraper,
     mut ticks: tokio::time::Interval,
     gate: &Gate,
-    series_file: &SeriesFile,
+    state_file: &StateFile,
     stats: &ScrapeStats,
     shutdown: &CancellationToken,
 ) {
@@ -266,7 +266,7 @@ async fn run(
         };
         let target = Target { url: &scraper.target.url, model: &scraper.target.model };
         let keep = |met: &MetTarget, mark: u64| {
-            if let Err(error) = series_file.add(met, mark) {
+            if let Err(error) = state_file.add(met, mark) {
                 tracing::warn!(target = place, %error, "the target's first values are not kept; a crash before the next report would lose a part");
             }
         };

@@ -3,7 +3,8 @@
 //! In: payloads and the time. Out: sealed reports, one a window, also for windows without traffic, so that silence is told
 //! apart from loss. Guarantees: sequences run 0, 1, 2, ... without gaps; an item counts in the window that is open when it
 //! is counted, by the collector's clock; `window_start` is a multiple of the length. A clock that steps (back, or ahead over
-//! several windows) ends the open window and begins one at the new time; no count is lost or moved by it.
+//! several windows) ends the open window and begins one at the new time; no count is lost or moved by it. A checkpoint is the
+//! open window sealed as it is: it becomes the window's report if the process is killed, and is replaced by the next one if not.
 
 use bytes::Bytes;
 use weighbridge_catalog::Day;
@@ -41,8 +42,8 @@ pub struct Sealed {
     pub identity: Identity,
     /// Its bytes, as spooled and sent.
     pub bytes: Bytes,
-    /// What was known of scraped series when it was sealed: kept with the report, so that a restart goes on from it.
-    pub series: Option<Vec<u8>>,
+    /// What the counter knew when it was sealed: kept with the report, so that a restart goes on from it.
+    pub state: Option<Vec<u8>>,
     /// How far the log file was read when it was sealed, for sources that are files.
     pub read_to: Option<LogPosition>,
 }
@@ -58,13 +59,15 @@ pub struct Edge {
     intake: Intake,
     header: Header,
     window: Window,
+    /// The counter's revision at the last checkpoint.
+    checkpointed: u64,
 }
 
 impl Edge {
     /// Begins the first window at `now_ms` (Unix milliseconds).
     pub fn new(intake: Intake, header: Header, now_ms: u64) -> Edge {
         let window = Window { start: aligned(now_ms, header.window_s), sequence: 0, dropped_requests: 0 };
-        Edge { intake, header, window }
+        Edge { intake, header, window, checkpointed: 0 }
     }
 
     /// Where payloads go.
@@ -102,11 +105,25 @@ impl Edge {
         self.seal()
     }
 
+    /// The open window as it is, if anything came since the last checkpoint. `None` for sources that can be read again.
+    pub fn checkpoint(&mut self) -> Option<Sealed> {
+        let revision = self.intake.counter().revision();
+        if revision == self.checkpointed || !self.intake.counts_events() {
+            return None;
+        }
+        self.checkpointed = revision;
+        let cells = self.intake.counter().cells();
+        let mut sealed = seal(&self.header, &self.window, &cells, &mut self.intake);
+        sealed.state = self.intake.state();
+        Some(sealed)
+    }
+
     fn seal(&mut self) -> Sealed {
         let cells = self.intake.counter().take_cells();
         let mut sealed = seal(&self.header, &self.window, &cells, &mut self.intake);
-        sealed.series = self.intake.series_state();
+        sealed.state = self.intake.state();
         self.window.sequence += 1;
+        self.checkpointed = self.intake.counter().revision();
         sealed
     }
 }
@@ -149,7 +166,7 @@ pub fn seal(header: &Header, window: &Window, cells: &[Cell], intake: &mut Intak
         dropped_requests: window.dropped_requests,
         crc32c: 0,
     };
-    Sealed { identity, bytes: report::seal(&report), series: None, read_to: intake.read_to() }
+    Sealed { identity, bytes: report::seal(&report), state: None, read_to: intake.read_to() }
 }
 
 /// Start of the window that holds `now_ms`, Unix seconds.

@@ -142,7 +142,7 @@ fn page_identity_labels_are_not_kept() {
             met = format!("{target:?}").into_bytes()
         })
         .unwrap();
-    let state = litellm.series_state().unwrap();
+    let state = litellm.state().unwrap();
     let debug = format!("{litellm:?}");
     for kept in [&met[..], &state[..], debug.as_bytes()] {
         assert!(!kept.is_empty());

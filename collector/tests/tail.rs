@@ -226,7 +226,7 @@ fn position_and_report_hold_together_at_every_crash_point() {
     let sealed = |sequence, read_to| {
         let collector = CollectorId([1; 16]);
         let identity = Identity { collector, boot_epoch: BootEpoch(7), sequence: Sequence(sequence) };
-        Sealed { identity, bytes: vec![0].into(), series: None, read_to }
+        Sealed { identity, bytes: vec![0].into(), state: None, read_to }
     };
     let spool = || Spool::open(folder.path(), 1 << 20).unwrap();
     {

@@ -6,9 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use weighbridge_proto::cells::CellKey;
+use weighbridge_proto::cells::{CellKey, Counts};
+
+use serde::{Deserialize, Serialize};
 
 use super::PrehashedState;
+use super::state::PackedCell;
 
 /// How long a failure waits for a fallback. LiteLLM's retries and cool-downs stay under it by default.
 pub const HOLD_MS: u64 = 60_000;
@@ -22,6 +25,15 @@ pub(super) struct Failure {
     pub(super) key: CellKey,
     /// Model group of the call's first attempt.
     pub(super) first_group: u64,
+}
+
+/// A call on hold as it is kept over a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct HeldCall {
+    id: u64,
+    deadline: u64,
+    first_group: u64,
+    failure: PackedCell,
 }
 
 /// Calls on hold.
@@ -76,6 +88,28 @@ impl Calls {
                 self.held.remove(&id);
                 return Some(failure);
             }
+        }
+    }
+
+    /// Every call on hold.
+    pub(super) fn state(&self) -> Vec<HeldCall> {
+        let held = |(id, (failure, deadline)): (&u64, &(Failure, u64))| HeldCall {
+            id: *id,
+            deadline: *deadline,
+            first_group: failure.first_group,
+            failure: PackedCell::of(failure.key, Counts { requests: 1, ..Counts::default() }),
+        };
+        self.held.iter().map(held).collect()
+    }
+
+    /// Takes over the calls that an earlier process held.
+    pub(super) fn restore(&mut self, mut calls: Vec<HeldCall>) {
+        calls.sort_unstable_by_key(|call| call.deadline);
+        for call in calls {
+            let Some(cell) = call.failure.cell() else { continue };
+            let failure = Failure { key: cell.key, first_group: call.first_group };
+            self.held.insert(call.id, (failure, call.deadline));
+            self.deadlines.push_back((call.deadline, call.id));
         }
     }
 

@@ -9,6 +9,7 @@ mod calls;
 mod page;
 mod recent;
 mod series;
+mod state;
 mod trees;
 
 pub use calls::HOLD_MS;
@@ -91,6 +92,8 @@ pub struct Counter {
     series: SeriesTable,
     pages: Pages,
     tally: Tally,
+    /// Moves whenever a record or point was looked at.
+    revision: u64,
 }
 
 impl Counter {
@@ -106,11 +109,13 @@ impl Counter {
             series: SeriesTable::new(started_unix_nano),
             pages: Pages::default(),
             tally: Tally::default(),
+            revision: 0,
         }
     }
 
     /// Counts one observation at `now_ms` (Unix milliseconds by the caller's clock).
     pub fn observe(&mut self, observation: &Observation, now_ms: u64) {
+        self.revision += 1;
         if let Some(fingerprint) = observation.fingerprint
             && !self.recent.insert(fingerprint, now_ms)
         {
@@ -159,6 +164,7 @@ impl Counter {
 
     /// Notes a record that is no attempt itself; with the root of its tree a request is counted.
     pub fn link(&mut self, link: Link, now_ms: u64) {
+        self.revision += 1;
         if let Some(leaves) = self.trees.link(link, now_ms) {
             self.add_tree(leaves);
         }
@@ -183,6 +189,7 @@ impl Counter {
 
     /// Counts the metric points of one payload at `now_ms`.
     pub fn observe_points(&mut self, points: &[StagedPoint], now_ms: u64) {
+        self.revision += 1;
         let Counter { series, tally, .. } = self;
         let mut additions = Vec::new();
         series.apply(points, now_ms, tally, |place, increment| {
@@ -247,6 +254,7 @@ impl Counter {
         if counts.is_zero() {
             return;
         }
+        self.revision += 1;
         self.totals.add(&counts);
         // Room is kept for the folded cells: openness x hosting x operation x shape is far below half of the limit.
         if self.cells.len() >= MAX_CELLS / 2 && !self.cells.contains_key(&key) {
@@ -261,6 +269,16 @@ impl Counter {
         // A burst of distinct cells must not keep its memory.
         self.cells.shrink_to(64);
         cells
+    }
+
+    /// The cells of the open window as they are now.
+    pub fn cells(&self) -> Vec<Cell> {
+        self.cells.iter().map(|(key, counts)| Cell { key: *key, counts: *counts }).collect()
+    }
+
+    /// Another number if anything may have changed.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Everything counted since `new`.

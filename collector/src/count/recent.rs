@@ -1,9 +1,9 @@
 //! Which records were counted lately, so that a resent batch counts once.
 //!
 //! Remembers keyed hashes for 5 to 10 minutes, or the last 57,344 to 114,688 of them when they come faster: exporters resend
-//! within seconds. Memory: at most 1.2 MiB. Two generations: the older one is dropped whole, so there is no list to keep.
+//! within seconds. Memory: at most 1.4 MiB. Two generations: the older one is dropped whole, so there is no list to keep.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use super::PrehashedState;
 
@@ -12,12 +12,17 @@ const GENERATION_MS: u64 = 5 * 60 * 1_000;
 /// A generation is closed at this size: seven eighths of 65,536, where the table would grow.
 const GENERATION_ENTRIES: usize = 57_344;
 
+/// Hashes that are kept over a restart: those of the requests that may wait for their answer when the process is killed, sixteen
+/// senders with a full batch each.
+const LATEST: usize = 16_384;
+
 /// A set that forgets.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     current: HashSet<u64, PrehashedState>,
     previous: HashSet<u64, PrehashedState>,
     current_since_ms: u64,
+    latest: VecDeque<u64>,
 }
 
 impl Recent {
@@ -40,7 +45,19 @@ impl Recent {
                 return false;
             }
         }
-        self.current.insert(hash)
+        let is_new = self.current.insert(hash);
+        if is_new {
+            if self.latest.len() == LATEST {
+                self.latest.pop_front();
+            }
+            self.latest.push_back(hash);
+        }
+        is_new
+    }
+
+    /// The hashes that came last, in order.
+    pub(super) fn latest(&self) -> impl Iterator<Item = u64> {
+        self.latest.iter().copied()
     }
 
     /// Whether `hash` is remembered.
@@ -74,5 +91,7 @@ mod tests {
         }
         assert!(recent.current.len() + recent.previous.len() <= 2 * GENERATION_ENTRIES);
         assert!(!recent.insert(hash(999_999), 0));
+        assert_eq!(recent.latest().last(), Some(hash(999_999)));
+        assert_eq!(recent.latest().count(), LATEST);
     }
 }

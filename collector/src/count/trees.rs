@@ -11,9 +11,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use weighbridge_proto::cells::{CellKey, Counts};
+use serde::{Deserialize, Serialize};
+use weighbridge_proto::cells::{Cell, CellKey, Counts};
 use weighbridge_proto::v1::{Choice, Outcome};
 
+use super::state::PackedCell;
 use super::{HOLD_MS, PrehashedState};
 use crate::observation::Link;
 
@@ -35,10 +37,36 @@ pub(super) struct Leaf {
     pub(super) end_unix_nano: u64,
 }
 
+impl HeldLeaf {
+    fn leaf(&self) -> Option<Leaf> {
+        let Cell { key, counts } = self.cell.cell()?;
+        let HeldLeaf { parent, group, start_unix_nano, end_unix_nano, .. } = *self;
+        Some(Leaf { key, counts, parent, group, start_unix_nano, end_unix_nano })
+    }
+}
+
 #[derive(Debug, Default)]
 struct Group {
     leaves: Vec<Leaf>,
     deadline: u64,
+}
+
+/// An attempt as it is kept over a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct HeldLeaf {
+    cell: PackedCell,
+    parent: u64,
+    group: u64,
+    start_unix_nano: u64,
+    end_unix_nano: u64,
+}
+
+/// What is kept over a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct TreesState {
+    /// Outermost record, deadline, attempts.
+    groups: Vec<(u64, u64, Vec<HeldLeaf>)>,
+    links: Vec<(u64, u64)>,
 }
 
 /// Requests on hold.
@@ -90,6 +118,35 @@ impl Trees {
             if self.groups.get(&around).is_some_and(|group| group.deadline == deadline) {
                 return self.take(around);
             }
+        }
+    }
+
+    /// Every request on hold, and the links.
+    pub(super) fn state(&self) -> TreesState {
+        let held = |leaf: &Leaf| HeldLeaf {
+            cell: PackedCell::of(leaf.key, leaf.counts),
+            parent: leaf.parent,
+            group: leaf.group,
+            start_unix_nano: leaf.start_unix_nano,
+            end_unix_nano: leaf.end_unix_nano,
+        };
+        let groups = self
+            .groups
+            .iter()
+            .map(|(around, group)| (*around, group.deadline, group.leaves.iter().map(held).collect()));
+        let links = self.older_links.iter().chain(&self.links).map(|(span, parent)| (*span, *parent));
+        TreesState { groups: groups.collect(), links: links.collect() }
+    }
+
+    /// Takes over what an earlier process held.
+    pub(super) fn restore(&mut self, mut state: TreesState) {
+        self.older_links = state.links.into_iter().collect();
+        state.groups.sort_unstable_by_key(|(_, deadline, _)| *deadline);
+        for (around, deadline, leaves) in state.groups {
+            let leaves: Vec<Leaf> = leaves.iter().filter_map(HeldLeaf::leaf).collect();
+            self.held += leaves.len();
+            self.groups.insert(around, Group { leaves, deadline });
+            self.deadlines.push_back((deadline, around));
         }
     }
 

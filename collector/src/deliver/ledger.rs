@@ -32,7 +32,7 @@ impl Ledger {
     /// Writes down a report.
     ///
     /// # Errors
-    /// The disk refused.
+    /// The disk refused; nothing of the line stays.
     pub fn record(&self, sealed: &Sealed) -> io::Result<()> {
         let report = report::check(&sealed.bytes).map_err(io::Error::other)?;
         let mut line = serde_json::to_vec(&ReportView::of(&report, self.catalogue))?;
@@ -40,6 +40,11 @@ impl Ledger {
         if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() + line.len() as u64 > MAX_BYTES) {
             fs::rename(&self.path, self.path.with_extension("1.jsonl"))?;
         }
-        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(&line)
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let before = file.metadata()?.len();
+        file.write_all(&line).inspect_err(|_| {
+            // Half a line would spoil the next one. Where even this fails, the reader meets half a line.
+            let _ = file.set_len(before);
+        })
     }
 }

@@ -73,11 +73,10 @@ impl LogPositions {
         };
         let report = (sealed.identity.boot_epoch.0, sealed.identity.sequence.0);
         self.write(&File { report: Some(report), before: self.committed, after })?;
-        let kept = spool.append(sealed);
-        // What could not be kept is reported as dropped, so it is not read again either.
+        let kept = spool.append(sealed)?;
         self.committed = Some(after);
         self.write(&File { report: None, before: None, after })?;
-        kept
+        Ok(kept)
     }
 
     fn write(&self, file: &File) -> Result<(), SpoolError> {

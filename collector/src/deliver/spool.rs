@@ -6,6 +6,8 @@
 //! lock                                 held (flock) by the one process that uses the folder
 //! collector-id                         32 hexadecimal digits, made once
 //! log-position.json                    how far a log file was read, see `position`
+//! series.state, series.key             what the counter must know after a restart, see `state_file`
+//! open-window                          the window that is open, see `checkpoint`
 //! spool/EEEEEEEEEEEEEEEE-SSSSSSSSSSSSSSSS.report    boot epoch and sequence in hexadecimal; the sealed bytes as sent
 //! spool/*.tmp                          a write that was cut; removed at start
 //! refused/                             reports that ingest will never take, kept for a look
@@ -69,6 +71,13 @@ pub struct Position {
     pub boot_epoch: BootEpoch,
     /// Place within it.
     pub sequence: Sequence,
+}
+
+impl Position {
+    /// Where a report stands.
+    pub fn of(sealed: &Sealed) -> Position {
+        Position { boot_epoch: sealed.identity.boot_epoch, sequence: sealed.identity.sequence }
+    }
 }
 
 /// What the size bound cost.
@@ -140,8 +149,7 @@ impl Spool {
     /// # Errors
     /// The disk refused; the report is not kept.
     pub fn append(&mut self, sealed: &Sealed) -> Result<Dropped, SpoolError> {
-        let position =
-            Position { boot_epoch: sealed.identity.boot_epoch, sequence: sealed.identity.sequence };
+        let position = Position::of(sealed);
         let size = sealed.bytes.len() as u64;
         let mut dropped = Dropped::default();
         while self.bytes + size > self.max_bytes {

@@ -129,8 +129,17 @@ const STAGED_KEPT: usize = 1_024;
 impl Intake {
     /// An intake for the telemetry of a `Profile` or the lines of a `LogProfile`. `started_unix_nano` as for `Counter::new`.
     pub fn new(dialect: impl Into<Dialect>, classifier: Classifier, started_unix_nano: u64) -> Intake {
-        // Random per process: what is pushed is not remembered beyond it.
         let key = foldhash::fast::RandomState::default().hash_one(started_unix_nano);
+        Intake::of_events(dialect, classifier, key, started_unix_nano)
+    }
+
+    /// As `new`, with the `key` of the hashes: the one of the last start, so that its state can be restored.
+    pub fn of_events(
+        dialect: impl Into<Dialect>,
+        classifier: Classifier,
+        key: u64,
+        started_unix_nano: u64,
+    ) -> Intake {
         Intake::of(Input::Pushed(dialect.into()), classifier, key, started_unix_nano)
     }
 
@@ -175,6 +184,11 @@ impl Intake {
     /// Classifies from now on for `day`.
     pub fn set_day(&mut self, day: Day) {
         self.mapper.classifier.set_day(day);
+    }
+
+    /// Whether what it counts comes once: neither counters that are scraped nor a file that can be read again.
+    pub fn counts_events(&self) -> bool {
+        matches!(self.input, Input::Pushed(_)) && self.read_to.is_none()
     }
 
     /// Whether it counts access logs, in whatever form they come.
@@ -317,17 +331,26 @@ impl Intake {
         }
     }
 
-    /// Everything that is known of scraped series, to be handed to `restore` after a restart; `None` if nothing is scraped.
-    pub fn series_state(&self) -> Option<Vec<u8>> {
+    /// Everything that the next start must know, to be handed to `restore`: series, records counted last, calls on hold.
+    /// `None` for a file of lines, which is read again from the position of the last report.
+    pub fn state(&self) -> Option<Vec<u8>> {
         // A mark of the hash function: with another one no series would be known again, and all would count anew.
         let mark = self.mapper.hash_bytes(HASH_MARK);
-        matches!(self.input, Input::Pages(_)).then(|| self.counter.series_state(mark))
+        match self.input {
+            Input::Pages(_) => Some(self.counter.series_state(mark)),
+            Input::Pushed(_) if self.read_to.is_some() => None,
+            Input::Pushed(_) => Some(self.counter.events_state(mark)),
+        }
     }
 
-    /// Takes over what `series_state` gave before a restart. False: it is of another version, and nothing was taken; the
-    /// first page of each target is a baseline then.
-    pub fn restore(&mut self, state: &[u8]) -> bool {
-        self.counter.restore_series(state, self.mapper.hash_bytes(HASH_MARK))
+    /// Takes over at `now_ms` what `state` gave before a restart. False: it is of another version, and nothing was taken; the
+    /// first point of each series is a baseline then.
+    pub fn restore(&mut self, state: &[u8], now_ms: u64) -> bool {
+        let mark = self.mapper.hash_bytes(HASH_MARK);
+        match self.input {
+            Input::Pages(_) => self.counter.restore_series(state, mark),
+            Input::Pushed(_) => self.counter.restore_events(state, mark, now_ms),
+        }
     }
 
     /// What reports call the product.

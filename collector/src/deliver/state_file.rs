@@ -1,5 +1,5 @@
-//! What is known of scraped series, on disk: `series.state` in the data folder, so that a restart neither loses nor repeats what
-//! the counters gained meanwhile.
+//! What the counter must know after a restart, on disk: `series.state` in the data folder. Series, so that a restart neither
+//! loses nor repeats what counters gained meanwhile; for sources of events also the records counted last and the calls on hold.
 //!
 //! The state belongs to a report: counts up to it are in the report, later ones are still to be taken. Both must be kept or
 //! neither, and two files cannot be written at once. So the state is first written to `series.next`, then the report is
@@ -24,16 +24,16 @@ const MAGIC: &[u8; 8] = b"WBSERS\0\x01";
 
 /// The files in a data folder.
 #[derive(Clone, Debug)]
-pub struct SeriesFile {
+pub struct StateFile {
     state: PathBuf,
     next: PathBuf,
     key: PathBuf,
 }
 
-impl SeriesFile {
+impl StateFile {
     /// Those of `data_folder`.
-    pub fn new(data_folder: &Path) -> SeriesFile {
-        SeriesFile {
+    pub fn new(data_folder: &Path) -> StateFile {
+        StateFile {
             state: data_folder.join("series.state"),
             next: data_folder.join("series.next"),
             key: data_folder.join("series.key"),
@@ -57,17 +57,17 @@ impl SeriesFile {
         }
     }
 
-    /// The state to go on from; `is_spooled` says whether a report is in the spool.
+    /// The state to go on from, and the report it belongs to; `is_spooled` says whether a report is in the spool.
     ///
     /// # Errors
     /// The disk refused.
-    pub fn recover(&self, is_spooled: impl Fn(Position) -> bool) -> io::Result<Option<Vec<u8>>> {
+    pub fn recover(&self, is_spooled: impl Fn(Position) -> bool) -> io::Result<Option<(Position, Vec<u8>)>> {
         if let Some((position, _)) = read(&self.next)?
             && is_spooled(position)
         {
             fs::rename(&self.next, &self.state)?;
         }
-        Ok(read(&self.state)?.map(|(_, state)| state))
+        read(&self.state)
     }
 
     /// Adds a target that is seen for the first time, before anything of it is counted: were it killed before the next report,
@@ -87,7 +87,7 @@ impl SeriesFile {
     /// # Errors
     /// The disk refused.
     pub fn prepare(&self, sealed: &Sealed) -> io::Result<()> {
-        let Some(state) = &sealed.series else { return Ok(()) };
+        let Some(state) = &sealed.state else { return Ok(()) };
         let Identity { boot_epoch, sequence, .. } = sealed.identity;
         write_durably(&self.next, &encode(Position { boot_epoch, sequence }, state))
     }
@@ -97,7 +97,7 @@ impl SeriesFile {
     /// # Errors
     /// The disk refused.
     pub fn commit(&self, sealed: &Sealed) -> io::Result<()> {
-        if sealed.series.is_some() { fs::rename(&self.next, &self.state) } else { Ok(()) }
+        if sealed.state.is_some() { fs::rename(&self.next, &self.state) } else { Ok(()) }
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
                 sequence: Sequence(sequence),
             },
             bytes: Bytes::new(),
-            series: Some(state.to_vec()),
+            state: Some(state.to_vec()),
             read_to: None,
         }
     }
@@ -162,24 +162,28 @@ mod tests {
     #[test]
     fn a_state_counts_exactly_when_its_report_does() {
         let folder = tempfile::tempdir().unwrap();
-        let file = SeriesFile::new(folder.path());
+        let file = StateFile::new(folder.path());
         assert_eq!(file.recover(|_| true).unwrap(), None);
         file.prepare(&sealed(1, b"one")).unwrap();
         assert_eq!(file.recover(|_| false).unwrap(), None, "killed before the report was spooled");
         file.prepare(&sealed(1, b"one")).unwrap();
         file.commit(&sealed(1, b"one")).unwrap();
-        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(file.recover(|_| false).unwrap().map(|(_, state)| state).as_deref(), Some(&b"one"[..]));
         file.prepare(&sealed(2, b"two")).unwrap();
-        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(file.recover(|_| false).unwrap().map(|(_, state)| state).as_deref(), Some(&b"one"[..]));
         let in_spool = |position: Position| position.sequence == Sequence(2);
-        assert_eq!(file.recover(in_spool).unwrap().as_deref(), Some(&b"two"[..]), "killed before the rename");
-        assert_eq!(file.recover(|_| false).unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(
+            file.recover(in_spool).unwrap().map(|(_, state)| state).as_deref(),
+            Some(&b"two"[..]),
+            "killed before the rename"
+        );
+        assert_eq!(file.recover(|_| false).unwrap().map(|(_, state)| state).as_deref(), Some(&b"two"[..]));
     }
 
     #[test]
     fn damage_is_set_aside_and_the_key_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let file = SeriesFile::new(folder.path());
+        let file = StateFile::new(folder.path());
         let key = file.key().unwrap();
         assert_eq!(file.key().unwrap(), key);
         file.prepare(&sealed(1, b"one")).unwrap();
