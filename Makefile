@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo build lint test demo bench fuzz clean-tools
+.PHONY: help setup setup-demo build lint test demo faults bench fuzz clean-tools
 
 export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH)
 
@@ -25,8 +25,9 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama and c
 setup-demo: ## Installs what `make demo` needs: ClickHouse
 	scripts/install-clickhouse.sh
 
-build: ## Builds what is delivered and what the tests start: the sidecar, the aggregator, the standalone program
+build: ## Builds what is delivered and what the tests start: the sidecar, the aggregator (also one that can break), the standalone program
 	scripts/build-collector.sh
+	scripts/build-sabotaged.sh
 	cargo build --release --locked -p weighbridge-aggregator -p weighbridge
 
 lint: ## Formatting, clippy with warnings as errors, licences and sources of dependencies
@@ -41,6 +42,10 @@ test: setup lint build ## Everything CI runs: lint, then all tests against real 
 
 demo: setup-demo ## Runs everything in one process, with made-up traffic; ARGS=--serve keeps it up
 	cargo run --release --locked -p weighbridge -- demo $(ARGS)
+
+FAULTS ?= 1000
+faults: setup build ## Runs the fault suite with FAULTS (1000) faults; ARGS="--seed N" repeats a run; logs stay in target/faults
+	cargo run --release --locked -p weighbridge-tests --bin faults -- --faults $(FAULTS) $(ARGS)
 
 bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked

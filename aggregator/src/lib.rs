@@ -22,6 +22,7 @@ pub mod migrate;
 mod native;
 pub mod record;
 pub mod register;
+mod sabotage;
 pub mod split;
 pub mod store;
 pub mod telemetry;

@@ -43,6 +43,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     5 "register_by_day" "0005_register_by_day.sql"
     6 "gateway_products" "0006_gateway_products.sql"
     7 "vantage_of_views" "0007_vantage_of_views.sql"
+    9 "audit_of_stepping_clocks" "0009_audit_of_stepping_clocks.sql"
 };
 
 const MIGRATIONS_TABLE: &str = "\

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs one Kafka node in the foreground: scripts/kafka/run.sh [DATA [PORT [CONTROLLER_PORT]]]
-# DATA is formatted when it is new and kept at the end. Stop it with Ctrl-C or SIGTERM.
+# Runs one Kafka node in the foreground: scripts/kafka/run.sh [DATA [PORT [CONTROLLER_PORT [NAME=PORT=ADVERTISED_PORT]...]]]
+# DATA is formatted when it is new and kept at the end. NAME=...: a further listener, whose clients are told another port. Stop it with Ctrl-C or SIGTERM.
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 data=${1:-$root/weighbridge-data/kafka}
@@ -14,6 +14,11 @@ data=$(cd "$data" && pwd)
 properties=$data/server.properties
 sed -e "s|@DATA@|$data/log|" -e "s|@PORT@|$port|" -e "s|@CONTROLLER_PORT@|$controller_port|" \
     "$root/scripts/kafka/server.properties" >"$properties"
+for listener in "${@:4}"; do
+    IFS== read -r name listen advertised <<<"$listener"
+    sed -i -e "s|^listeners=.*|&,$name://127.0.0.1:$listen|" -e "s|^advertised.listeners=.*|&,$name://127.0.0.1:$advertised|" \
+        -e "s|^listener.security.protocol.map=.*|&,$name:PLAINTEXT|" "$properties"
+done
 java=(java -Xms64m -Xmx512m -XX:+UseSerialGC
     "-Dlog4j2.configurationFile=$root/scripts/kafka/log4j2.properties" -cp "$libs/*")
 if [ ! -e "$data/log/meta.properties" ]; then

@@ -52,6 +52,11 @@ impl ClickHouse {
         text.trim_end().to_owned()
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends `kill -9`.
     pub async fn kill(self) {
         self.process.kill().await;

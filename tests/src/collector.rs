@@ -20,6 +20,13 @@ pub enum Input {
     Webhook,
     /// LiteLLM's `/metrics` page, `http://host:port` of the gateway given.
     Pages(String),
+    /// The `/metrics` page of a server.
+    Scrape {
+        /// Name of its profile.
+        profile: &'static str,
+        /// The page.
+        url: String,
+    },
     /// An access log, a file.
     LogFile {
         /// Name of its profile.
@@ -80,6 +87,9 @@ impl Collector {
             Input::Tap { profile, upstream } => {
                 format!("tap: {{profile: {profile}, listen: '{tap}', upstream: '{upstream}'}}")
             }
+            Input::Scrape { profile, url } => format!(
+                "prometheus: {{profile: {profile}, interval_s: 5, timeout_s: 4, targets: [{{url: '{url}'}}]}}"
+            ),
             Input::Pages(gateway) => format!(
                 "prometheus: {{profile: litellm, interval_s: 5, timeout_s: 4, targets: [{{url: '{gateway}/metrics/'}}]}}"
             ),
@@ -124,6 +134,11 @@ impl Collector {
     pub async fn stop(&mut self) {
         let status = self.process.take().expect("a running collector").terminate(LIMIT).await;
         assert!(status.success(), "the collector ended with {status}");
+    }
+
+    /// The id of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("a running collector").id()
     }
 
     /// The text of its `/metrics`.

@@ -17,6 +17,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// One request to the broker.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
+/// A port of the broker of its own, whose clients are told another one: that of a proxy before it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Capital letters.
+    pub name: String,
+    /// Where the broker listens.
+    pub port: u16,
+    /// Where clients connect.
+    pub advertised: u16,
+}
+
 /// A running broker. Its data folder outlives it, so a test can start it again.
 #[derive(Debug)]
 pub struct Kafka {
@@ -32,10 +43,21 @@ impl Kafka {
     }
 
     /// Starts a broker on the ports of `ports()`: for a restart.
-    pub async fn start_on(folder: &Path, (port, controller_port): (u16, u16)) -> Self {
+    pub async fn start_on(folder: &Path, ports: (u16, u16)) -> Self {
+        Self::start_with(folder, ports, &[]).await
+    }
+
+    /// The same with further listeners.
+    pub async fn start_with(
+        folder: &Path,
+        (port, controller_port): (u16, u16),
+        listeners: &[Listener],
+    ) -> Self {
         tool("kafka/libs");
         let mut command = Command::new(root().join("scripts/kafka/run.sh"));
         command.arg(folder.join("kafka")).args([port.to_string(), controller_port.to_string()]);
+        let more = listeners.iter().map(|one| format!("{}={}={}", one.name, one.port, one.advertised));
+        command.args(more);
         let mut process = Process::start("kafka", &command, folder);
         let bootstrap = format!("127.0.0.1:{port}");
         process.wait_until("Kafka answered", START_LIMIT, || answers(bootstrap.clone())).await;
@@ -70,6 +92,11 @@ impl Kafka {
         for result in results {
             result.unwrap_or_else(|(topic, code)| panic!("Kafka refused to create {topic}: {code}"));
         }
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends `kill -9`.

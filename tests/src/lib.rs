@@ -12,6 +12,7 @@ pub mod clickhouse;
 pub mod collector;
 pub mod driver;
 pub mod envoy;
+pub mod faults;
 pub mod gguf;
 pub mod kafka;
 pub mod litellm;

@@ -30,6 +30,7 @@ use super::rows::Batch;
 use super::write::Done;
 use crate::admin::Condition;
 use crate::kafka;
+use crate::sabotage::{self, Guarantee};
 
 /// When to hand a batch to the writer.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +187,9 @@ impl Reader {
     /// Only when the writer is free: its channel then has room for the one batch.
     fn flush(&mut self) -> Result<(), LoadError> {
         let batch = std::mem::take(&mut self.batch);
+        if sabotage::breaks(Guarantee::OffsetAfterInsert) {
+            self.finished(&Done { next_offsets: batch.next_offsets.clone(), newest_record_ms: None });
+        }
         self.batches.try_send(batch).map_err(|_| LoadError::Writer)?;
         self.writing = true;
         self.resume();

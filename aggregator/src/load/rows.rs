@@ -6,6 +6,7 @@ use std::time::Instant;
 use weighbridge_proto::report::CheckedReport;
 
 use crate::native::{Columns as _, Uuid, columns};
+use crate::sabotage::{self, Guarantee};
 
 /// 2020-01-01 and 2100-01-01, Unix seconds. Ingest refuses what is outside; here it is poison. A ClickHouse DateTime ends in 2106.
 const WINDOWS_FROM: u64 = 1_577_836_800;
@@ -192,11 +193,13 @@ fn add_report(rows: &mut ReportRows, report: &CheckedReport, place: Place) {
 }
 
 fn add_cells(rows: &mut LedgerRows, report: &CheckedReport, place: Place) {
+    let has_key = !sabotage::breaks(Guarantee::RowKeyWithSequence);
+    let sequence = if has_key { report.identity.sequence.0 } else { 0 };
     let n = report.cells.len();
     rows.window_start.repeat(report.window_start.0 as u32, n);
     rows.collector_id.repeat(Uuid(report.identity.collector.0), n);
     rows.boot_epoch.repeat(report.identity.boot_epoch.0, n);
-    rows.sequence.repeat(report.identity.sequence.0, n);
+    rows.sequence.repeat(sequence, n);
     rows.window_s.repeat(report.window_s, n);
     rows.catalogue_version.repeat(report.catalogue_version, n);
     rows.environment.repeat(report.environment as i8, n);
