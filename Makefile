@@ -51,6 +51,9 @@ bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
+	scripts/install-kafka.sh
+	scripts/install-clickhouse.sh
+	cargo run --release --locked -p weighbridge-tests --bin load-fleet
 	scripts/install-nginx.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-tap
 
