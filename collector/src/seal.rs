@@ -43,13 +43,13 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// What leaves is written down before it leaves; what cannot be written down does not leave.
+    fn record(&self, sealed: &Sealed) -> Result<(), SpoolError> {
+        self.ledger.record(sealed).map_err(at("ledger.jsonl"))
+    }
+
+    /// May be repeated: what is done already is done again to the same effect.
     fn keep(&mut self, sealed: &Sealed) -> Result<Dropped, SpoolError> {
-        let at = |path: &str| {
-            let path = path.into();
-            move |source| SpoolError::Io { path, source }
-        };
-        // What leaves is written down before it leaves; what cannot be written down does not leave.
-        self.ledger.record(sealed).map_err(at("ledger.jsonl"))?;
         let Kept { outbox, state_file, checkpoints, positions, .. } = self;
         // Under one lock: no report is acknowledged before the state and the position that belong to it are in place.
         outbox.with(|spool| {
@@ -62,6 +62,11 @@ impl Kept {
     }
 }
 
+fn at(path: &str) -> impl FnOnce(std::io::Error) -> SpoolError {
+    let path = path.into();
+    move |source| SpoolError::Io { path, source }
+}
+
 /// See above.
 pub struct Sealer {
     gate: Gate,
@@ -69,6 +74,8 @@ pub struct Sealer {
     stats: Arc<SealStats>,
     waiting: VecDeque<Sealed>,
     waiting_bytes: usize,
+    /// The oldest of them is in the ledger already.
+    recorded: bool,
     /// The disk refused last time; it is told once.
     refused: bool,
 }
@@ -82,6 +89,7 @@ impl Sealer {
             stats,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            recorded: false,
             refused: false,
         }
     }
@@ -131,6 +139,7 @@ impl Sealer {
         while self.waiting_bytes > WAITING_BYTES && self.waiting.len() > 1 {
             let Some(oldest) = self.waiting.pop_front() else { return };
             self.waiting_bytes -= size(&oldest);
+            self.recorded = false;
             let requests = requests_in(&oldest);
             tracing::error!(requests, "the disk takes no report; the oldest that waited was dropped");
             self.stats.failed.fetch_add(1, Ordering::Relaxed);
@@ -141,16 +150,25 @@ impl Sealer {
     /// Keeps what waits, oldest first, until the disk refuses.
     async fn keep_waiting(&mut self) {
         while let Some(sealed) = self.waiting.front().cloned() {
-            let kept = Arc::clone(&self.kept);
-            let keep = move || kept.lock().unwrap_or_else(PoisonError::into_inner).keep(&sealed);
-            match tokio::task::spawn_blocking(keep).await {
-                Ok(Ok(dropped)) => {
+            let (kept, recorded) = (Arc::clone(&self.kept), self.recorded);
+            let keep = move || {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let written = if recorded { Ok(()) } else { kept.record(&sealed) };
+                (written.is_ok(), written.and_then(|()| kept.keep(&sealed)))
+            };
+            let (recorded, kept) = match tokio::task::spawn_blocking(keep).await {
+                Ok((recorded, kept)) => (recorded, kept),
+                Err(error) => return self.refused(&error),
+            };
+            self.recorded = recorded;
+            match kept {
+                Ok(dropped) => {
+                    self.recorded = false;
                     if let Some(sealed) = self.waiting.pop_front() {
                         self.waiting_bytes -= size(&sealed);
                     }
                     self.kept(dropped).await;
                 }
-                Ok(Err(error)) => return self.refused(&error),
                 Err(error) => return self.refused(&error),
             }
         }

@@ -144,12 +144,15 @@ impl Spool {
         self.damaged
     }
 
-    /// Keeps a report. When it returns, the report is on disk.
+    /// Keeps a report, unless it is kept already. When it returns, the report is on disk.
     ///
     /// # Errors
     /// The disk refused; the report is not kept.
     pub fn append(&mut self, sealed: &Sealed) -> Result<Dropped, SpoolError> {
         let position = Position::of(sealed);
+        if self.holds(position) {
+            return Ok(Dropped::default());
+        }
         let size = sealed.bytes.len() as u64;
         let mut dropped = Dropped::default();
         while self.bytes + size > self.max_bytes {
