@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use weighbridge_catalog::{Catalogue, Day};
+use weighbridge_proto::report::Identity;
 
 use crate::admin::{self, Observed, SealStats};
 use crate::claim::{Claim, ClaimError};
@@ -24,7 +25,7 @@ use crate::config::{Config, ConfigError, Source};
 use crate::deliver::ledger::Ledger;
 use crate::deliver::position::LogPositions;
 use crate::deliver::series_file::SeriesFile;
-use crate::deliver::spool::{Spool, SpoolError};
+use crate::deliver::spool::{Dropped, Position, Spool, SpoolError};
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
 use crate::intake::Intake;
 use crate::profile::prometheus::PagePlan;
@@ -330,6 +331,13 @@ async fn drain(tasks: &mut JoinSet<()>, limit: Duration) {
     }
 }
 
+/// What became of a report that was to be kept.
+struct Kept {
+    is_on_disk: bool,
+    dropped: Dropped,
+    error: Option<RunError>,
+}
+
 /// Seals windows when they are due: ledger first, then spool, then the uplink is woken.
 struct Sealer {
     gate: Gate,
@@ -374,30 +382,42 @@ impl Sealer {
         let keep = move || {
             let mut positions = positions.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.with(|spool| {
-                series_file.prepare(&sealed)?;
-                let dropped = positions.keep(spool, &sealed)?;
-                series_file.commit(&sealed)?;
-                Ok::<_, RunError>(dropped)
+                let kept = (|| {
+                    series_file.prepare(&sealed)?;
+                    positions.keep(spool, &sealed)?;
+                    series_file.commit(&sealed)?;
+                    Ok::<_, RunError>(())
+                })();
+                // A report that is on disk is sent, whatever failed after it: only one that is not is lost.
+                let Identity { boot_epoch, sequence, .. } = sealed.identity;
+                Kept {
+                    is_on_disk: spool.holds(Position { boot_epoch, sequence }),
+                    dropped: spool.take_dropped(),
+                    error: kept.err(),
+                }
             })
         };
         let kept = tokio::task::spawn_blocking(keep).await;
-        match kept {
-            Ok(Ok(dropped)) => {
-                self.stats.sealed.fetch_add(1, Ordering::Relaxed);
-                if dropped.reports > 0 {
-                    tracing::error!(
-                        reports = dropped.reports,
-                        requests = dropped.requests,
-                        "spool full; oldest dropped"
-                    );
-                    self.stats.dropped.fetch_add(dropped.reports, Ordering::Relaxed);
-                    self.add_dropped(dropped.requests);
-                }
-                self.outbox.notify_added();
-            }
-            Ok(Err(error)) => self.lose(requests, &error),
-            Err(error) => self.lose(requests, &error),
+        let Kept { is_on_disk, dropped, error } = match kept {
+            Ok(kept) => kept,
+            Err(error) => return self.lose(requests, &error),
+        };
+        if dropped.reports > 0 {
+            tracing::error!(
+                reports = dropped.reports,
+                requests = dropped.requests,
+                "spool full; oldest dropped"
+            );
+            self.stats.dropped.fetch_add(dropped.reports, Ordering::Relaxed);
+            self.add_dropped(dropped.requests);
         }
+        match error {
+            Some(error) if !is_on_disk => return self.lose(requests, &error),
+            Some(error) => tracing::error!(%error, "what belongs to a report could not be kept beside it"),
+            None => {}
+        }
+        self.stats.sealed.fetch_add(1, Ordering::Relaxed);
+        self.outbox.notify_added();
     }
 
     fn lose(&self, requests: u64, error: &dyn std::error::Error) {
