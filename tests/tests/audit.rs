@@ -5,7 +5,7 @@
 mod aggregator;
 mod whole_path;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aggregator::{DAY, Edge, LIMIT, Rig, Stage, TOPIC, counts, key, many, midnight, produce};
@@ -224,7 +224,7 @@ async fn rows_are_added_and_deleted(rig: &Rig, whole: &PathBuf) {
     assert_differs(rig, &[whole], "Kafka -> ClickHouse", &expected);
 }
 
-fn formats_and_arguments(rig: &Rig, whole: &PathBuf) {
+fn formats_and_arguments(rig: &Rig, whole: &Path) {
     let (from, to) = (date(4), date(0));
     let table = rig.output(&["audit", "--from", &from, "--to", &to]);
     assert_eq!(table.status.code(), Some(1));
