@@ -17,6 +17,8 @@ use crate::config::{ConfigError, Kafka};
 
 /// Suffix of the topic of dead letters.
 pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
+/// Suffix of the topic that remembers which dead letters are done, see `dead_letter`.
+pub const DONE_SUFFIX: &str = ".dlq.done";
 /// Time limit of a request for metadata.
 pub(crate) const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit of creating topics.
@@ -49,6 +51,11 @@ const OWN_PROPERTIES: &[&str] = &[
 /// The topic of dead letters beside `topic`.
 pub fn dead_letter_topic(topic: &str) -> String {
     format!("{topic}{DEAD_LETTER_SUFFIX}")
+}
+
+/// The topic that remembers which dead letters of `topic` are done.
+pub fn done_topic(topic: &str) -> String {
+    format!("{topic}{DONE_SUFFIX}")
 }
 
 pub(crate) fn check_properties(kafka: &Kafka) -> Result<(), ConfigError> {
@@ -149,6 +156,21 @@ pub(crate) fn consumer_config(kafka: &Kafka, load: &crate::config::Load) -> Clie
     config
 }
 
+/// A consumer's configuration for bounded reading by assignment. librdkafka wants the name of a group, which is never joined
+/// and whose offsets are never committed: load's own, which whoever may read the topic may ask about.
+pub(crate) fn reader_config(kafka: &Kafka, group_id: &str) -> ClientConfig {
+    let mut config = client_config(kafka);
+    config.set("group.id", group_id);
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    // What was deleted between the look at the ends and the reading is passed over.
+    config.set("auto.offset.reset", "earliest");
+    config.set("isolation.level", "read_committed");
+    config.set("enable.partition.eof", "true");
+    config.set("queued.max.messages.kbytes", "16384");
+    config
+}
+
 /// Number of partitions of `topic`, or `None` while it does not exist. Blocks up to `METADATA_TIMEOUT`.
 pub(crate) fn partition_count(producer: &Producer, topic: &str) -> KafkaResult<Option<u32>> {
     let metadata = producer.client().fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
@@ -168,7 +190,8 @@ pub(crate) fn is_fatal(producer: &Producer) -> bool {
     }
 }
 
-/// Creates the topic of reports and that of dead letters where they are missing. Existing ones are left as they are.
+/// Creates the topic of reports, that of dead letters and that of those that are done, where they are missing. Existing ones are
+/// left as they are.
 ///
 /// librdkafka's mock cluster does not know this request; there topics appear on first use.
 ///
@@ -179,7 +202,7 @@ pub async fn create_topics(kafka: &Kafka) -> Result<(), KafkaError> {
     let retention = (kafka.retention_hours * 3_600_000).to_string();
     // Acknowledged means on two disks; with one copy there is only one.
     let in_sync = if kafka.replication_factor >= 3 { "2" } else { "1" };
-    let dead_letters = dead_letter_topic(&kafka.topic);
+    let (dead_letters, done) = (dead_letter_topic(&kafka.topic), done_topic(&kafka.topic));
     let topic = |name, partitions, retention| {
         NewTopic::new(name, partitions, TopicReplication::Fixed(kafka.replication_factor))
             .set("min.insync.replicas", in_sync)
@@ -188,8 +211,12 @@ pub async fn create_topics(kafka: &Kafka) -> Result<(), KafkaError> {
             .set("retention.bytes", "-1")
             .set("message.timestamp.type", "LogAppendTime")
     };
-    // Dead letters stay until someone has looked at them.
-    let topics = [topic(&kafka.topic, kafka.partitions, &retention), topic(&dead_letters, 1, "-1")];
+    // Dead letters stay until someone has looked at them, and the marks of those that are done as long as they.
+    let topics = [
+        topic(&kafka.topic, kafka.partitions, &retention),
+        topic(&dead_letters, 1, "-1"),
+        topic(&done, 1, "-1").set("cleanup.policy", "compact"),
+    ];
     let options =
         AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
     for result in admin.create_topics(&topics, &options).await? {

@@ -6,23 +6,30 @@
 //! | `load` | Kafka to ClickHouse, and the rollup |
 //! | `migrate` | tables, views, the register of models, the topic |
 //! | `split` | which share goes to open-weight and which to closed models |
+//! | `dead_letter` | what load set aside: listed, replayed or dropped |
+//! | `audit` | collectors' ledgers, Kafka, ClickHouse and the rollup compared |
 //! | `admin`, `telemetry` | health, metrics, logs, OTLP |
 //!
 //! Exactness stands on the identity of a report, not on any of these: each may be killed, doubled or rolled back at any
 //! time. A report may travel many times; its rows carry its name as their key and count once.
 
 pub mod admin;
+pub mod audit;
 mod backoff;
+mod bounded;
 pub mod clock;
 pub mod config;
+pub mod dead_letter;
 pub mod ingest;
 pub mod kafka;
 pub mod load;
 pub mod migrate;
 mod native;
+mod ranges;
 pub mod record;
 pub mod register;
 mod sabotage;
 pub mod split;
 pub mod store;
+mod table;
 pub mod telemetry;

@@ -1,8 +1,8 @@
 //! The `weighbridge-aggregator` command.
 //!
 //! Thin: parses the command line and the configuration, builds the parts, waits for one signal, drains in order (intake,
-//! pipeline, producer, offsets, admin) and exits. Exit code 0: done; 1: failed, or `migrate check` found differences; 2: bad
-//! arguments.
+//! pipeline, producer, offsets, admin) and exits. Exit code 0: done; 1: failed, or `migrate check` or `audit` found differences, or
+//! `dead-letter` could not do all that was asked for; 2: bad arguments.
 
 use std::path::PathBuf;
 use std::process::exit;
@@ -15,8 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weighbridge_aggregator::admin::{self, Instruments};
+use weighbridge_aggregator::audit::{self, AuditArguments, AuditError};
 use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
+use weighbridge_aggregator::dead_letter::{self, DeadLetterAction, DeadLetterError};
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
 use weighbridge_aggregator::split::{self, SplitArguments};
@@ -41,6 +43,13 @@ enum Command {
     Load,
     /// Say which share of requests and tokens goes to open-weight and which to closed models.
     Split(SplitArguments),
+    /// What load could not load: list it, put it back, or give it up.
+    DeadLetter {
+        #[command(subcommand)]
+        action: DeadLetterAction,
+    },
+    /// Compare collectors' ledgers, Kafka, ClickHouse and the rollup, and name the first stage where they differ.
+    Audit(AuditArguments),
     /// The schema of ClickHouse and the topics of Kafka.
     Migrate {
         #[command(subcommand)]
@@ -73,21 +82,43 @@ fn main() {
     // Never by returning: dropping librdkafka's clients can hang, dropping the runtime waits for calls into them. What they
     // held is unacknowledged or uncommitted.
     match result {
-        Ok(()) => exit(0),
+        Ok(code) => exit(code),
         Err(failure) => {
             eprintln!("weighbridge-aggregator: {failure:#}");
-            exit(1)
+            exit(if is_argument(&failure) { BAD_ARGUMENTS } else { FAILED })
         }
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+/// Exit codes; clap ends with the last one, too.
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const BAD_ARGUMENTS: i32 = 2;
+
+/// A mistake in the command line that clap cannot see.
+fn is_argument(failure: &anyhow::Error) -> bool {
+    let audit = failure.downcast_ref::<AuditError>().is_some_and(AuditError::is_argument);
+    let letters = failure.downcast_ref::<DeadLetterError>();
+    audit || letters.is_some_and(|error| matches!(error, DeadLetterError::Argument { .. }))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<i32> {
     let config = Config::load(arguments.config.as_deref())?;
     match arguments.command {
-        Command::Ingest => serve(&config, Stage::Ingest).await,
-        Command::Load => serve(&config, Stage::Load).await,
-        Command::Split(arguments) => run_split(&config, &arguments).await,
-        Command::Migrate { action } => run_migrate(&config, action).await,
+        Command::Ingest => serve(&config, Stage::Ingest).await.map(|()| DONE),
+        Command::Load => serve(&config, Stage::Load).await.map(|()| DONE),
+        Command::Split(arguments) => run_split(&config, &arguments).await.map(|()| DONE),
+        Command::Migrate { action } => run_migrate(&config, action).await.map(|()| DONE),
+        Command::DeadLetter { action } => {
+            let (answer, is_done) = dead_letter::run(&config, action).await?;
+            print!("{answer}");
+            Ok(if is_done { DONE } else { FAILED })
+        }
+        Command::Audit(arguments) => {
+            let audit = audit::run(&config, &arguments, &Clock::default()).await?;
+            print!("{}", audit::render(&audit, arguments.format));
+            Ok(if audit.is_equal() { DONE } else { FAILED })
+        }
     }
 }
 

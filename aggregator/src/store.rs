@@ -151,6 +151,23 @@ impl Store {
             .map_err(|error| sanitise(&error, false))
     }
 
+    /// Hands every row of a query's answer to `each` as it comes: for answers that do not fit in memory. The time limit holds
+    /// for each row.
+    pub(crate) async fn each_row<T>(&self, sql: &str, mut each: impl FnMut(T)) -> Result<(), StoreError>
+    where
+        T: Row + RowOwned + RowRead,
+    {
+        let mut cursor =
+            self.client.query_raw(&self.sql(sql)).fetch::<T>().map_err(|error| sanitise(&error, false))?;
+        loop {
+            let row = timeout(self.query_timeout, cursor.next()).await;
+            match row.map_err(|_| StoreError::Timeout)?.map_err(|error| sanitise(&error, false))? {
+                Some(row) => each(row),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Inserts one block, whole or not at all. The body is complete before the request opens.
     pub(crate) async fn insert(&self, block: &Block, timeouts: InsertTimeouts) -> Result<(), StoreError> {
         let (setting, value) = self.dedup_setting().await?;

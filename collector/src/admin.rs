@@ -1,7 +1,16 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Metrics are read from the counting core and the spool when they are asked for; nothing is kept twice. What they say holds
-//! as sums: items = counted + skipped + refused, reports sealed + resumed = acknowledged + refused + dropped + in the spool.
+//! Metrics are read from the counting core and the spool when they are asked for; nothing is kept twice, and nothing is computed
+//! from something else, so that the equations can fail. At any quiet moment, exactly:
+//!
+//! ```text
+//! items_received = items_counted + sum over reasons(items_skipped) + sum over reasons(items_refused)
+//! reports_sealed + reports_resumed = reports_acknowledged + reports_refused + reports_dropped + spool_reports
+//! requests_dropped = requests in reports_dropped and reports_failed; every later report of the boot epoch carries the sum
+//! ```
+//!
+//! All names begin with `weighbridge_collector_`. An item is what `discard` says. `reports_failed` could not be written to disk: they
+//! were never sealed, and their requests are in `requests_dropped`. `reports_settled_late` are among `reports_dropped`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,6 +80,12 @@ impl Observed {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let (seal, uplink, scraped) = (&self.seal, &self.uplink, &self.scraped);
         let counters = [
+            (
+                "items_received",
+                "Items of telemetry read; what is refused or skipped whole is one",
+                tally.items_received(),
+            ),
+            ("items_counted", "Items of telemetry taken into the counts", tally.items_counted()),
             ("requests", "Client requests with a final outcome", totals.requests),
             ("attempts", "Attempts at a model", totals.attempts),
             ("input_tokens", "Input tokens", totals.input_tokens),
@@ -84,9 +99,18 @@ impl Observed {
             ("reports_dropped", "Reports dropped unsent because the spool was full", load(&seal.dropped)),
             ("requests_dropped", "Requests in dropped and failed reports", load(&seal.dropped_requests)),
             ("reports_sent", "Reports put on a stream, resends included", load(&uplink.sent)),
-            ("reports_acknowledged", "Reports that ingest made durable", load(&uplink.acknowledged)),
+            (
+                "reports_acknowledged",
+                "Reports of the spool that ingest made durable",
+                load(&uplink.acknowledged),
+            ),
             ("reports_retried", "Receipts that asked for a resend", load(&uplink.retried)),
             ("reports_refused", "Reports that ingest will never take", load(&uplink.refused)),
+            (
+                "reports_settled_late",
+                "Receipts for reports that the full spool had dropped while they were under way",
+                load(&uplink.settled_late),
+            ),
             ("uplink_streams", "Streams opened to ingest", load(&uplink.streams)),
         ];
         for (name, help, value) in counters {

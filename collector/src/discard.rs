@@ -1,4 +1,9 @@
-//! Why an item of telemetry was not counted: two typed, stable vocabularies and their tallies.
+//! What became of every item of telemetry, and why one was not counted: two typed, stable vocabularies and their tallies.
+//!
+//! An item is what a reader hands on: a span, a point of a metric that is read, a line, a record, an exchange, a use of a page's sample. A payload that
+//! is refused or skipped whole is one item. An item is received where it is read; later, elsewhere, it is counted, skipped or refused, once:
+//! received = counted + skipped + refused. Counted means taken into the counts: a failure or a part of a trace may wait for the end of its
+//! call before its request shows.
 //!
 //! `Skip` is normal: the item is well-formed and is not a request of ours. `Refusal` is bad input: the item or its payload is
 //! refused, the sender is told, and nothing of it changes a count. Both are exported as metrics under these names.
@@ -109,18 +114,59 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How many items were skipped and refused, by reason.
+/// How many items were received, and what became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    received: u64,
+    counted: u64,
     skipped: [u64; Skip::ALL.len()],
     refused: [u64; Refusal::ALL.len()],
 }
 
 impl Tally {
-    /// Counts a skipped item.
+    /// An item was read.
+    #[inline]
+    pub fn receive(&mut self) {
+        self.received += 1;
+    }
+
+    /// An item was taken into the counts.
+    #[inline]
+    pub fn count(&mut self) {
+        self.counted += 1;
+    }
+
+    /// Items that were taken into the counts turn out to be a baseline.
+    pub fn baseline(&mut self, items: u64) {
+        self.counted -= items;
+        self.skipped[Skip::Baseline as usize] += items;
+    }
+
+    /// An item was skipped.
     #[inline]
     pub fn skip(&mut self, reason: Skip) {
         self.skipped[reason as usize] += 1;
+    }
+
+    /// Items were skipped together.
+    pub fn skip_all(&mut self, reason: Skip, items: u64) {
+        self.skipped[reason as usize] += items;
+    }
+
+    /// Items read.
+    pub fn items_received(&self) -> u64 {
+        self.received
+    }
+
+    /// Items taken into the counts.
+    pub fn items_counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Every item that was read was counted, skipped or refused.
+    pub fn closes(&self) -> bool {
+        let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+        self.received == self.counted + sum(&self.skipped) + sum(&self.refused)
     }
 
     /// Counts a refused item or payload.
@@ -131,6 +177,8 @@ impl Tally {
     /// Adds another tally.
     pub fn add(&mut self, other: &Tally) {
         let add = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        self.received += other.received;
+        self.counted += other.counted;
         add(&mut self.skipped, &other.skipped);
         add(&mut self.refused, &other.refused);
     }

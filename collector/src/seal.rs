@@ -49,15 +49,17 @@ impl Kept {
     }
 
     /// May be repeated: what is done already is done again to the same effect.
-    fn keep(&mut self, sealed: &Sealed) -> Result<Dropped, SpoolError> {
+    fn keep(&mut self, sealed: &Sealed) -> (Result<(), SpoolError>, Dropped) {
         let Kept { outbox, state_file, checkpoints, positions, .. } = self;
         // Under one lock: no report is acknowledged before the state and the position that belong to it are in place.
         outbox.with(|spool| {
-            state_file.prepare(sealed).map_err(at("series.next"))?;
-            let dropped = positions.keep(spool, sealed)?;
-            state_file.commit(sealed).map_err(at("series.state"))?;
-            checkpoints.remove().map_err(at("open-window"))?;
-            Ok(dropped)
+            let kept = (|| {
+                state_file.prepare(sealed).map_err(at("series.next"))?;
+                positions.keep(spool, sealed)?;
+                state_file.commit(sealed).map_err(at("series.state"))?;
+                checkpoints.remove().map_err(at("open-window"))
+            })();
+            (kept, spool.take_dropped())
         })
     }
 }
@@ -154,38 +156,43 @@ impl Sealer {
             let keep = move || {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 let written = if recorded { Ok(()) } else { kept.record(&sealed) };
-                (written.is_ok(), written.and_then(|()| kept.keep(&sealed)))
+                match written {
+                    Ok(()) => (true, kept.keep(&sealed)),
+                    Err(error) => (false, (Err(error), Dropped::default())),
+                }
             };
-            let (recorded, kept) = match tokio::task::spawn_blocking(keep).await {
-                Ok((recorded, kept)) => (recorded, kept),
+            let (recorded, (kept, dropped)) = match tokio::task::spawn_blocking(keep).await {
+                Ok(done) => done,
                 Err(error) => return self.refused(&error),
             };
             self.recorded = recorded;
+            self.dropped(dropped);
             match kept {
-                Ok(dropped) => {
-                    self.recorded = false;
-                    if let Some(sealed) = self.waiting.pop_front() {
-                        self.waiting_bytes -= size(&sealed);
-                    }
-                    self.kept(dropped).await;
-                }
+                Ok(()) => self.kept(),
                 Err(error) => return self.refused(&error),
             }
         }
     }
 
-    async fn kept(&mut self, dropped: Dropped) {
+    /// The oldest that waited is on disk.
+    fn kept(&mut self) {
+        self.recorded = false;
+        if let Some(sealed) = self.waiting.pop_front() {
+            self.waiting_bytes -= size(&sealed);
+        }
         if std::mem::take(&mut self.refused) {
             tracing::info!("the disk takes reports again");
         }
         self.stats.sealed.fetch_add(1, Ordering::Relaxed);
-        if dropped.reports > 0 {
-            let Dropped { reports, requests } = dropped;
+        self.outbox().notify_added();
+    }
+
+    fn dropped(&self, Dropped { reports, requests }: Dropped) {
+        if reports > 0 {
             tracing::error!(reports, requests, "spool full; oldest dropped");
             self.stats.dropped.fetch_add(reports, Ordering::Relaxed);
             self.add_dropped(requests);
         }
-        self.outbox().notify_added();
     }
 
     fn outbox(&self) -> Outbox {

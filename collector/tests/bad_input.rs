@@ -17,7 +17,9 @@ fn litellm() -> Intake {
 }
 
 fn refused(intake: &mut Intake) -> Vec<(&'static str, u64)> {
-    intake.counter().tally().refused().map(|(reason, count)| (reason.name(), count)).collect()
+    let tally = intake.counter().tally();
+    assert!(tally.closes(), "received = counted + skipped + refused: {tally:?}");
+    tally.refused().map(|(reason, count)| (reason.name(), count)).collect()
 }
 
 #[test]

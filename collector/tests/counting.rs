@@ -98,6 +98,7 @@ fn a_resent_batch_counts_once() {
     }
     intake.counter().finish_calls();
     assert_eq!(intake.counter().totals(), counts(2, 3, 22, 14));
+    assert!(intake.counter().tally().closes());
     let skipped: Vec<_> =
         intake.counter().tally().skipped().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(skipped, [("duplicate", 6)]);
@@ -168,6 +169,7 @@ fn what_is_no_inference_is_skipped_with_its_reason() {
     ];
     let mut intake = intake(Profile::Genai, NOON_MS);
     intake.take(Signal::Traces, Encoding::Protobuf, &traces_of("sdk", spans), Now::At(NOON_MS)).unwrap();
+    assert!(intake.counter().tally().closes());
     let skipped: Vec<_> =
         intake.counter().tally().skipped().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(skipped, [("not_inference", 1), ("operation", 2), ("no_provider", 1), ("duplicate", 1)]);
@@ -224,6 +226,7 @@ fn first_sight_follows_the_start_of_the_series() {
     let body = metrics("p", 2, vec![(DURATION, next)]);
     // Growth 3, a series that began since the last batch 1; one that is older than it was overlooked before: baseline.
     assert_eq!(take_metrics(&mut intake, &body, 20).requests, 8);
+    assert!(intake.counter().tally().closes());
     let skipped: Vec<_> =
         intake.counter().tally().skipped().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(skipped, [("baseline", 2)]);

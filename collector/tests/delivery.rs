@@ -116,9 +116,16 @@ fn the_spool_survives_restarts_damage_and_its_own_bound() {
     assert_eq!(spool.read(oldest).unwrap(), sealed[0].bytes, "as sealed");
     // Over the bound the oldest goes, and the caller learns what was in it.
     count(&mut edge, 9, NOON_MS + 5 * MINUTE_MS - 1);
-    let dropped = spool.append(&edge.tick(NOON_MS + 5 * MINUTE_MS).unwrap()).unwrap();
+    spool.append(&edge.tick(NOON_MS + 5 * MINUTE_MS).unwrap()).unwrap();
+    let dropped = spool.take_dropped();
     assert_eq!((dropped.reports, dropped.requests), (1, 1));
-    assert_eq!(spool.size().0, 3);
+    assert_eq!((spool.size().0, spool.take_dropped().reports), (3, 0));
+    // Also when the one that it made room for cannot be written: what went is told.
+    let sixth = edge.tick(NOON_MS + 6 * MINUTE_MS).unwrap();
+    std::fs::create_dir(report_file(5)).unwrap();
+    assert!(spool.append(&sixth).is_err());
+    assert_eq!((spool.size().0, spool.take_dropped().reports), (2, 1));
+    std::fs::remove_dir(report_file(5)).unwrap();
     std::fs::write(folder.path().join("collector-id"), "not an id").unwrap();
     drop(spool);
     assert!(matches!(Spool::open(folder.path(), 1 << 20), Err(SpoolError::CollectorId(_))));

@@ -384,7 +384,9 @@ fn bad_values_are_refused_alone_and_a_page_of_another_format_whole() {
     let tally = intake.counter().tally().clone();
     let refused: Vec<(&str, u64)> = tally.refused().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(refused, [("malformed", 1), ("negative_count", 1), ("count_range", 2)]);
+    assert!(tally.closes() && tally.items_received() == 6, "{tally:?}");
     assert!(intake.take_page(b"<html>login</html>", TARGET, NOON, |_, _| {}).is_err());
+    assert!(intake.counter().tally().closes());
     assert_eq!(intake.counter().totals().input_tokens, 9);
 }
 

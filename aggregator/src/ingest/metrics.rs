@@ -1,4 +1,12 @@
-//! What ingest counts. At any moment received = forwarded + refused + retried + in flight.
+//! What ingest counts. Counters are kept where things happen, never computed from each other, so that the equations can fail.
+//!
+//! At any quiet moment, exactly:
+//!
+//! ```text
+//! reports_received = reports_forwarded + sum over reasons(reports_refused) + sum over reasons(reports_retried) + reports_in_flight
+//! ```
+//!
+//! Forwarded is a receipt OK, which means durable. What a message over `message_bytes` held is not received: it ends its stream.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;

@@ -1,4 +1,14 @@
-//! What load counts. At any moment reports read = loaded + set aside + buffered.
+//! What load counts. Counters are kept where things happen, never computed from each other, so that the equations can fail.
+//!
+//! At any quiet moment, exactly:
+//!
+//! ```text
+//! reports_read = reports_loaded + sum over reasons(reports_set_aside) + reports_buffered
+//! rows_inserted{table="ledger"} >= cells_loaded      a row is inserted again when the fate of an insert was unknown
+//! ```
+//!
+//! A report that is read again counts again on both sides. Reports that were read and neither loaded nor set aside when the
+//! process ends are read again by the next one.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -33,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) insert_seconds: Histogram,
     pub(crate) record_age_seconds: Gauge,
     pub(crate) partitions: Gauge,
+    pub(crate) dead_letters_waiting: Gauge,
     pub(crate) days_rebuilt: Counter,
     pub(crate) rebuild_failures: Counter,
     pub(crate) rebuild_seconds: Histogram,
@@ -83,6 +94,11 @@ impl Metrics {
                 "Age of the newest record of the last batch when ClickHouse had it: how far load is behind",
             ),
             partitions: to.gauge("weighbridge_load_partitions", "Partitions assigned to this process"),
+            dead_letters_waiting: to.gauge(
+                "weighbridge_load_dead_letters_waiting",
+                "Letters in the topic of dead letters that were neither replayed nor dropped, as the process that keeps the \
+                 rollup sees it; 0 in all others",
+            ),
             days_rebuilt: to
                 .counter("weighbridge_load_days_rebuilt", "Days of the rollup rebuilt and swapped in"),
             rebuild_failures: to.counter(

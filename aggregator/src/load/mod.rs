@@ -23,23 +23,27 @@ pub(crate) mod rows;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Instruments;
 use crate::clock::Clock;
 use crate::config;
+use crate::dead_letter::waiting::Watch;
 use crate::kafka;
 use crate::store::{InsertTimeouts, Store};
 use consume::{Consumer, Limits, LoadContext, Reader, ToWriter};
 use metrics::Metrics;
 use write::Writer;
 
+/// How often the letters that wait are counted: an alert need not be faster.
+const DEAD_LETTER_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long Kafka may take for a dead letter before it is produced anew.
 const DEAD_LETTER_TIMEOUT_MS: u64 = 30_000;
 
@@ -124,12 +128,29 @@ pub async fn run(
         metrics: metrics.clone(),
         clock: clock.clone(),
         every: Duration::from_secs(load.rollup_interval_s),
-        leads,
+        leads: Arc::clone(&leads),
     };
     let rollup = tokio::spawn(rollup.run(shutdown.child_token()));
+    let letters = Watch::new(&kafka, &load.group_id);
+    let letters = tokio::spawn(watch_dead_letters(letters, leads, metrics.clone()));
     let reader = Reader::new(consumer, kafka.topic, limits, metrics, ToWriter { batches, done }, clock);
     let result = reader.run(shutdown, Duration::from_millis(load.drain_ms)).await;
     writing.abort();
     rollup.abort();
+    letters.abort();
     result
+}
+
+/// Keeps the gauge of the letters that wait, in one process of the group.
+async fn watch_dead_letters(mut letters: Watch, leads: Arc<AtomicBool>, metrics: Metrics) {
+    let mut ticks = interval(DEAD_LETTER_LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if !leads.load(Ordering::Relaxed) {
+            metrics.dead_letters_waiting.set(0);
+        } else if let Some(waiting) = letters.look().await {
+            metrics.dead_letters_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+    }
 }

@@ -27,11 +27,13 @@ const ORPHAN_AGE_S: u64 = 3_600;
 /// Name of the table a rebuild writes into, before 16 random digits.
 const STAGE_PREFIX: &str = "traffic_1h_stage_";
 
-const LEDGER_BLOCKS: &str = "\
+/// Per day the highest block number of the ledger.
+pub(crate) const LEDGER_BLOCKS: &str = "\
 SELECT toUInt32(partition) AS day, max(max_block_number) AS block FROM system.parts \
 WHERE database = '{database}' AND table = 'ledger' AND active GROUP BY partition ORDER BY day";
 
-const BUILT_FROM: &str = "\
+/// Per day from `{oldest}` on the block number that the rollup was built from.
+pub(crate) const BUILT_FROM: &str = "\
 SELECT toYYYYMMDD(hour) AS day, max(built_from) AS block FROM {database}.traffic_1h \
 WHERE toYYYYMMDD(hour) >= {oldest} GROUP BY day";
 
@@ -157,10 +159,19 @@ async fn drop_orphans(store: &Store) -> Result<(), StoreError> {
 
 /// The first day, as yyyymmdd, none of whose rows can have expired or will while it is rebuilt.
 fn oldest_day(now_s: u64, ledger_ttl_days: u16) -> u32 {
+    day_number(oldest_kept_s(now_s, ledger_ttl_days))
+}
+
+/// Its first second.
+pub(crate) fn oldest_kept_s(now_s: u64, ledger_ttl_days: u16) -> u64 {
     let kept_s = u64::from(ledger_ttl_days) * SECONDS_PER_DAY;
     let first_kept_s = (now_s + EXPIRY_MARGIN_S).saturating_sub(kept_s);
-    let day = first_kept_s.div_ceil(SECONDS_PER_DAY);
-    let start = i64::try_from(day * SECONDS_PER_DAY).unwrap_or(0);
+    first_kept_s.div_ceil(SECONDS_PER_DAY) * SECONDS_PER_DAY
+}
+
+/// The day of a second, as yyyymmdd.
+pub(crate) fn day_number(unix_s: u64) -> u32 {
+    let start = i64::try_from(unix_s).unwrap_or(0);
     let date = OffsetDateTime::from_unix_timestamp(start).unwrap_or(OffsetDateTime::UNIX_EPOCH).date();
     date.year().unsigned_abs() * 10_000 + u32::from(u8::from(date.month())) * 100 + u32::from(date.day())
 }

@@ -2,14 +2,18 @@
 //!
 //! A batch is done when every row was confirmed and every dead letter, too; only then may its offsets be committed. An insert
 //! whose fate is unknown is repeated: identity absorbs the copy. There is no error that ends it, since every row is numbers
-//! that this crate wrote: what ClickHouse refuses is its state (space, load, a missing migration), which passes.
+//! that this crate wrote within their columns' ranges: what ClickHouse refuses is its state (space, load, a missing migration),
+//! which passes, and never one row of a batch, so that a batch need not be split to find it.
+//!
+//! A value that is too large for the topic of dead letters is set aside without it: the letter says how large it was and
+//! where it is, and load goes on.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::Timeout;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -19,6 +23,7 @@ use super::metrics::Metrics;
 use super::rows::{Batch, Poison};
 use crate::admin::Condition;
 use crate::backoff::Backoff;
+use crate::dead_letter::letter;
 use crate::kafka::Producer;
 use crate::store::{Block, InsertTimeouts, Store, StoreError};
 
@@ -119,27 +124,29 @@ impl Writer {
         }
     }
 
-    async fn set_aside(&self, letter: &Poison) {
+    async fn set_aside(&self, poison: &Poison) {
         let mut backoff = Backoff::default();
-        let partition = letter.place.partition.to_string();
-        let offset = letter.place.offset.to_string();
-        let header = |key, value| Header { key, value: Some(value) };
-        let headers = OwnedHeaders::new()
-            .insert(header("original_topic", self.topic.as_str()))
-            .insert(header("original_partition", &partition))
-            .insert(header("original_offset", &offset))
-            .insert(header("reason", letter.reason));
+        let Poison { place, reason, .. } = *poison;
+        let origin = (place.partition, place.offset);
+        let mut omitted = None;
         loop {
             let mut record = FutureRecord::<[u8], [u8]>::to(&self.dead_letter_topic)
-                .payload(&letter.value)
-                .headers(headers.clone());
-            record.key = letter.key.as_deref();
+                .payload(if omitted.is_none() { &poison.value } else { &[] })
+                .headers(letter::headers(&self.topic, origin, reason, omitted));
+            record.key = poison.key.as_deref();
             match self.dead_letters.send(record, Timeout::After(Duration::ZERO)).await {
                 Ok(_) => {
-                    warn!(reason = letter.reason, partition, offset, "report set aside as a dead letter");
-                    return self.metrics.set_aside(letter.reason);
+                    let (partition, offset) = origin;
+                    warn!(reason, partition, offset, omitted, "report set aside as a dead letter");
+                    return self.metrics.set_aside(reason);
                 }
                 Err((error, _)) => {
+                    let is_too_large =
+                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                    if is_too_large && omitted.is_none() {
+                        omitted = Some(poison.value.len());
+                        continue;
+                    }
                     warn!(%error, topic = self.dead_letter_topic, "dead letter not delivered, trying again");
                     sleep(backoff.next()).await;
                 }

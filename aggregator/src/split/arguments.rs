@@ -116,7 +116,7 @@ fn next_hour(now_s: u64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(hour * SECONDS_PER_HOUR).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn instant(option: &'static str, text: &str) -> Result<OffsetDateTime, SplitError> {
+pub(crate) fn instant(option: &'static str, text: &str) -> Result<OffsetDateTime, SplitError> {
     let date = Date::parse(text, &Iso8601::DATE).ok().filter(|_| text.len() == "2026-11-01".len());
     let parsed = match date {
         Some(date) => Some(date.midnight().assume_utc()),

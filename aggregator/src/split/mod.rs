@@ -17,6 +17,7 @@ mod arguments;
 mod query;
 mod render;
 
+pub(crate) use arguments::instant;
 pub use arguments::{SplitArguments, SplitError};
 pub use query::query;
 pub use render::{Format, render};

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{By, Group, Measure, OutcomeFilter, Source, Split, SplitQuery};
+use crate::table::{columns, csv_field};
 
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -106,14 +107,6 @@ fn csv(split: &Split) -> String {
         }
     }
     out
-}
-
-fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
 }
 
 fn table(split: &Split) -> String {
@@ -213,24 +206,4 @@ fn between(bounds: Option<(f64, f64)>) -> String {
     bounds.map_or("-".to_owned(), |(lower, upper)| {
         format!("{} and {}", percent(Some(lower)), percent(Some(upper)))
     })
-}
-
-/// The first column to the left, the others to the right.
-fn columns(rows: &[Vec<String>]) -> String {
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();
-    let mut out = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .enumerate()
-            .map(|(column, text)| {
-                let width = width(column).unwrap_or(0);
-                if column == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") }
-            })
-            .collect();
-        out.push_str(cells.join("  ").trim_end());
-        out.push('\n');
-    }
-    out
 }

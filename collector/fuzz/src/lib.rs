@@ -2,7 +2,7 @@
 //!
 //! A payload that is refused changes no count, is noted once, and leaves the intake as it was: the next one counts as if it
 //! had been the first. Of one that is taken the cells add up to the totals, every item that was told as refused or skipped is in
-//! the tally, and no more requests are counted than items.
+//! the tally, and no more requests are counted than items. Every item received is counted, skipped or refused.
 
 use std::sync::OnceLock;
 
@@ -103,6 +103,7 @@ impl Push {
         let mut intake = intake(self.dialect);
         let outcome = self.outcome(&mut intake, payload);
         let refused: u64 = intake.counter().tally().refused().map(|(_, count)| count).sum();
+        assert!(intake.counter().tally().closes(), "{:?}", intake.counter().tally());
         let Outcome { taken, totals, cells, skipped } = &outcome;
         match taken {
             Err(refusal) => {

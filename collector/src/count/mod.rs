@@ -136,6 +136,7 @@ impl Counter {
             Call::Leaf { parent, group, start_unix_nano, end_unix_nano } => {
                 let counts = Counts { requests: 0, ..counts };
                 let leaf = Leaf { key, counts, parent, group, start_unix_nano, end_unix_nano };
+                self.tally.count();
                 let evicted = self.trees.hold(leaf, now_ms);
                 evicted.into_iter().for_each(|leaves| self.add_tree(leaves));
                 return;
@@ -159,6 +160,7 @@ impl Counter {
                 }
             }
         }
+        self.tally.count();
         self.add(key, counts);
     }
 

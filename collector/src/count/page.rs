@@ -128,23 +128,29 @@ impl Pages {
         }
         health.process_start_nano = health.process_start_nano.max(first.process_start_nano);
         if health.is_several {
-            tally.skip(Skip::UnstableTarget);
+            tally.skip_all(Skip::UnstableTarget, rows.len() as u64);
             return false;
         }
         let points: Vec<StagedPoint> = rows.iter().map(|row| point(row, now_nano)).collect();
-        if let Some(target) = series.meet(&points, now_nano / 1_000_000, tally) {
+        let mut baselines = 0;
+        if let Some((target, of_baseline)) = series.meet(&points, now_nano / 1_000_000) {
+            baselines = of_baseline;
             met(target);
         }
+        let mut applied = Tally::default();
         let mut increments = vec![0; rows.len()];
         let resets = series.resets();
-        series.apply(&points, now_nano / 1_000_000, tally, |index, increment| increments[index] = increment);
+        let add_up = |index: usize, increment| increments[index] = increment;
+        series.apply(&points, now_nano / 1_000_000, &mut applied, add_up);
+        applied.baseline(baselines);
         let was_reset = series.resets() > resets && first.process_start_nano == 0;
         health.resets_in_a_row = if was_reset { health.resets_in_a_row + 1 } else { 0 };
         if health.resets_in_a_row >= RESETS_IN_A_ROW {
             health.is_several = true;
-            tally.skip(Skip::UnstableTarget);
+            tally.skip_all(Skip::UnstableTarget, rows.len() as u64);
             return false;
         }
+        tally.add(&applied);
         for (row, increment) in rows.iter().zip(&increments) {
             if let Some((side, join)) = row.side
                 && *increment > 0

@@ -168,7 +168,10 @@ impl SeriesTable {
                 continue;
             }
             match self.increment(point, &target, now_ms) {
-                Ok(increment) => add(place, increment),
+                Ok(increment) => {
+                    tally.count();
+                    add(place, increment);
+                }
                 Err(skip) => tally.skip(skip),
             }
         }
@@ -176,13 +179,9 @@ impl SeriesTable {
 
     /// Notes the series of a target that is not known yet, without counting: those that count whole begin at 0, the others
     /// where they are. `None` if the target is known. What is returned is to be kept before anything of the target is counted;
-    /// without it a restart could not tell what was counted already.
-    pub(super) fn meet(
-        &mut self,
-        points: &[StagedPoint],
-        now_ms: u64,
-        tally: &mut Tally,
-    ) -> Option<SeriesState> {
+    /// without it a restart could not tell what was counted already. And how many points of the class's counted rank are a baseline:
+    /// `apply` sees them again, and finds that they gained nothing.
+    pub(super) fn meet(&mut self, points: &[StagedPoint], now_ms: u64) -> Option<(SeriesState, u64)> {
         let number = points.first()?.target;
         if self.targets.contains_key(&number) {
             return None;
@@ -194,14 +193,13 @@ impl SeriesTable {
         target.first_contact = false;
         let known = *target;
         let mut met = SeriesState { series: Vec::new(), targets: vec![(number, known)] };
+        let mut baselines = 0;
         for point in points {
             if self.series.len() >= MAX_SERIES {
                 break;
             }
             let counts = self.counts_at_first_sight(point, &as_met);
-            if !counts {
-                tally.skip(Skip::Baseline);
-            }
+            baselines += u64::from(!counts && known.ranks[point.class as usize] == point.rank);
             let series = Series {
                 start_unix_nano: point.start_unix_nano,
                 time_unix_nano: point.time_unix_nano,
@@ -211,7 +209,7 @@ impl SeriesTable {
             self.series.insert(point.series, series);
             met.series.push((point.series, series));
         }
-        Some(met)
+        Some((met, baselines))
     }
 
     /// Notes the cycle and the best rank of each class before any point is counted.

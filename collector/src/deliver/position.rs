@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weighbridge_proto::report::{BootEpoch, Sequence};
 
-use super::spool::{Dropped, Position, Spool, SpoolError, write_durably};
+use super::spool::{Position, Spool, SpoolError, write_durably};
 use crate::source::access_log::LogPosition;
 use crate::window::Sealed;
 
@@ -67,16 +67,16 @@ impl LogPositions {
     ///
     /// # Errors
     /// The disk refused; the report is not kept.
-    pub fn keep(&mut self, spool: &mut Spool, sealed: &Sealed) -> Result<Dropped, SpoolError> {
+    pub fn keep(&mut self, spool: &mut Spool, sealed: &Sealed) -> Result<(), SpoolError> {
         let Some(after) = sealed.read_to.filter(|after| Some(*after) != self.committed) else {
             return spool.append(sealed);
         };
         let report = (sealed.identity.boot_epoch.0, sealed.identity.sequence.0);
         self.write(&File { report: Some(report), before: self.committed, after })?;
-        let kept = spool.append(sealed)?;
-        self.committed = Some(after);
+        spool.append(sealed)?;
         self.write(&File { report: None, before: None, after })?;
-        Ok(kept)
+        self.committed = Some(after);
+        Ok(())
     }
 
     fn write(&self, file: &File) -> Result<(), SpoolError> {

@@ -16,7 +16,7 @@
 //!
 //! Guarantees: `append` returns after the report and its name are on disk (file and folder fsynced); a report is there whole
 //! or not at all; only `acknowledge`, `set_aside` and the size bound take one away. Over `max_bytes` the oldest reports are
-//! dropped and the caller is told how many requests were in them.
+//! dropped, and `take_dropped` tells how many requests were in them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -99,6 +99,8 @@ pub struct Spool {
     bytes: u64,
     reports: BTreeMap<Position, u64>,
     damaged: u64,
+    /// Dropped and not told yet.
+    dropped: Dropped,
 }
 
 impl Spool {
@@ -124,6 +126,7 @@ impl Spool {
             bytes: 0,
             reports: BTreeMap::new(),
             damaged: 0,
+            dropped: Dropped::default(),
         };
         spool.scan()?;
         Ok(spool)
@@ -144,28 +147,33 @@ impl Spool {
         self.damaged
     }
 
-    /// Keeps a report, unless it is kept already. When it returns, the report is on disk.
+    /// Keeps a report, unless it is kept already. When it returns, the report is on disk. What was dropped to make room, also in
+    /// vain, `take_dropped` tells.
     ///
     /// # Errors
     /// The disk refused; the report is not kept.
-    pub fn append(&mut self, sealed: &Sealed) -> Result<Dropped, SpoolError> {
+    pub fn append(&mut self, sealed: &Sealed) -> Result<(), SpoolError> {
         let position = Position::of(sealed);
         if self.holds(position) {
-            return Ok(Dropped::default());
+            return Ok(());
         }
         let size = sealed.bytes.len() as u64;
-        let mut dropped = Dropped::default();
         while self.bytes + size > self.max_bytes {
             let Some(oldest) = self.reports.keys().next().copied() else { break };
-            dropped.requests += self.requests_in(oldest);
-            dropped.reports += 1;
+            self.dropped.requests += self.requests_in(oldest);
+            self.dropped.reports += 1;
             self.remove(oldest)?;
         }
         let path = self.path(position);
         write_durably(&path, &sealed.bytes).map_err(at(&path))?;
         self.reports.insert(position, size);
         self.bytes += size;
-        Ok(dropped)
+        Ok(())
+    }
+
+    /// What the size bound cost since it was last asked.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
     }
 
     /// The oldest report for which `skip` is false.

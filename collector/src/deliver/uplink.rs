@@ -44,8 +44,10 @@ pub struct UplinkStats {
     pub streams: AtomicU64,
     /// Reports put on a stream, resends included.
     pub sent: AtomicU64,
-    /// Reports acknowledged.
+    /// Reports acknowledged while they were in the spool.
     pub acknowledged: AtomicU64,
+    /// Receipts for reports that the full spool had dropped while they were under way: they count as dropped.
+    pub settled_late: AtomicU64,
     /// Receipts that asked for a resend.
     pub retried: AtomicU64,
     /// Reports that ingest will never take, set aside.
@@ -206,8 +208,11 @@ impl Session<'_> {
         }
         match receipt.status() {
             ReceiptStatus::Ok => {
-                self.outbox.with(|spool| spool.acknowledge(position))?;
-                self.stats.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let (is_held, forgotten) =
+                    self.outbox.with(|spool| (spool.holds(position), spool.acknowledge(position)));
+                // Told even if its file stays: the next start sends it again, and it counts once.
+                self.settled(is_held, &self.stats.acknowledged);
+                forgotten?;
             }
             ReceiptStatus::Refused => {
                 let refusal = Refusal::try_from(receipt.refusal).unwrap_or_default().name();
@@ -216,8 +221,12 @@ impl Session<'_> {
                     sequence = position.sequence.0,
                     "ingest refused a report; it is in refused/"
                 );
-                self.outbox.with(|spool| spool.set_aside(position))?;
-                self.stats.refused.fetch_add(1, Ordering::Relaxed);
+                let (is_held, moved) = self.outbox.with(|spool| {
+                    let is_held = spool.holds(position);
+                    (is_held, if is_held { spool.set_aside(position) } else { Ok(()) })
+                });
+                self.settled(is_held, &self.stats.refused);
+                moved?;
             }
             ReceiptStatus::Retry | ReceiptStatus::Unspecified => {
                 let pause = Duration::from_millis(u64::from(receipt.retry_after_ms))
@@ -230,6 +239,12 @@ impl Session<'_> {
             self.outbox.emptied.notify_waiters();
         }
         Ok(())
+    }
+
+    /// A report is settled once: what the full spool dropped while it was under way is dropped, whatever became of it.
+    fn settled(&self, is_held: bool, as_what: &AtomicU64) {
+        let counter = if is_held { as_what } else { &self.stats.settled_late };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

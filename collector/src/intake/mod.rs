@@ -216,12 +216,16 @@ impl Intake {
 
     /// Notes a payload of a signal that this collector does not count.
     pub fn skip_payload(&mut self) {
-        self.counter.tally_mut().skip(Skip::OtherSignal);
+        let tally = self.counter.tally_mut();
+        tally.receive();
+        tally.skip(Skip::OtherSignal);
     }
 
     /// Notes a payload that was refused before it could be read.
     pub fn refuse_payload(&mut self, refusal: Refusal) {
-        self.counter.tally_mut().refuse(refusal);
+        let tally = self.counter.tally_mut();
+        tally.receive();
+        tally.refuse(refusal);
     }
 
     /// Reads `payload` and counts it at `now`.
@@ -261,7 +265,7 @@ impl Intake {
             _ => Err(Refusal::ContentType),
         };
         if let Err(refusal) = read {
-            self.counter.tally_mut().refuse(refusal);
+            self.refuse_payload(refusal);
             return Err(refusal);
         }
         for observation in &self.staged {
@@ -300,17 +304,17 @@ impl Intake {
         let mark = self.mapper.hash_bytes(HASH_MARK);
         let Intake { input, mapper, counter, rows, .. } = self;
         let Input::Pages(plan) = input else {
-            counter.tally_mut().skip(Skip::OtherSignal);
+            self.skip_payload();
             return Ok(true);
         };
         let mut tally = Tally::default();
         rows.clear();
         let read = plan.read(page, target, mapper, &mut tally, rows);
-        counter.tally_mut().add(&tally);
         if let Err(refusal) = read {
-            counter.tally_mut().refuse(refusal);
+            self.refuse_payload(refusal);
             return Err(refusal);
         }
+        counter.tally_mut().add(&tally);
         Ok(counter.observe_page(rows, now_nano, |target| met(target, mark)))
     }
 
@@ -324,6 +328,7 @@ impl Intake {
         served_model: &str,
         now_ms: u64,
     ) {
+        self.counter.tally_mut().receive();
         match exchange.observation(end, address, served_model, &mut self.mapper) {
             Ok(observation) => self.counter.observe(&observation, now_ms),
             Err(Discard::Skip(reason)) => self.counter.tally_mut().skip(reason),

@@ -157,6 +157,7 @@ fn read_metrics(
 }
 
 fn stage<T>(item: Result<T, Discard>, staged: &mut Vec<T>, tally: &mut Tally, accepted: &mut Accepted) {
+    tally.receive();
     match item {
         Ok(item) => {
             staged.push(item);

@@ -238,6 +238,7 @@ pub fn finish(intake: &mut Intake) -> Told {
     cells.sort();
     let skipped = counter.tally().skipped().map(|(reason, count)| (reason.name(), count)).collect();
     assert_eq!(counter.tally().refused().count(), 0);
+    assert!(counter.tally().closes(), "received = counted + skipped + refused: {:?}", counter.tally());
     Told { cells, skipped }
 }
 

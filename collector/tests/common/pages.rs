@@ -81,5 +81,7 @@ pub fn fixture(name: &str) -> String {
 
 /// Why items were skipped, with their number.
 pub fn skipped(intake: &mut Intake) -> Vec<(&'static str, u64)> {
+    let tally = intake.counter().tally();
+    assert!(tally.closes(), "received = counted + skipped + refused: {tally:?}");
     intake.counter().tally().skipped().map(|(reason, count)| (reason.name(), count)).collect()
 }

@@ -214,7 +214,10 @@ impl PagePlan {
         let wanted = |name: &[u8]| self.names.get(name).copied();
         read_page(page, wanted, |sample| match sample {
             Ok(sample) => reading.sample(&sample, tally),
-            Err(refusal) => tally.refuse(refusal),
+            Err(refusal) => {
+                tally.receive();
+                tally.refuse(refusal);
+            }
         })?;
         reading.finish(before);
         Ok(())

@@ -46,11 +46,14 @@ impl<'a> Reading<'a, '_> {
                     let (labels_hash, _) = self.labels(use_.rule, sample.labels);
                     self.created.insert((use_.rule, labels_hash), nanoseconds(sample.value));
                 }
-                Role::Main | Role::Side(_) => match self.row(use_, sample) {
-                    Ok(row) => self.rows.push(row),
-                    Err(Discard::Skip(reason)) => tally.skip(reason),
-                    Err(Discard::Refuse(refusal)) => tally.refuse(refusal),
-                },
+                Role::Main | Role::Side(_) => {
+                    tally.receive();
+                    match self.row(use_, sample) {
+                        Ok(row) => self.rows.push(row),
+                        Err(Discard::Skip(reason)) => tally.skip(reason),
+                        Err(Discard::Refuse(refusal)) => tally.refuse(refusal),
+                    }
+                }
             }
         }
     }
