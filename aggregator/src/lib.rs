@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `ingest` | takes reports over gRPC, answers when Kafka has them |
+//! | `door` | who may send, and under which pseudonym it is kept |
 //! | `load` | Kafka to ClickHouse, and the rollup |
 //! | `migrate` | tables, views, the register of models, the topic |
 //! | `split` | which share goes to open-weight and which to closed models |
@@ -15,6 +16,7 @@ pub mod admin;
 mod backoff;
 pub mod clock;
 pub mod config;
+pub mod door;
 pub mod ingest;
 pub mod kafka;
 pub mod load;
@@ -25,3 +27,4 @@ pub mod register;
 pub mod split;
 pub mod store;
 pub mod telemetry;
+mod tls;

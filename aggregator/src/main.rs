@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use weighbridge_aggregator::admin::{self, Instruments};
 use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
+use weighbridge_aggregator::door::command::{self, ContributorAction};
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
 use weighbridge_aggregator::split::{self, SplitArguments};
@@ -41,6 +42,11 @@ enum Command {
     Load,
     /// Say which share of requests and tokens goes to open-weight and which to closed models.
     Split(SplitArguments),
+    /// Say who may send reports: the registry of `ingest.door.contributors_file`.
+    Contributor {
+        #[command(subcommand)]
+        action: ContributorAction,
+    },
     /// The schema of ClickHouse and the topics of Kafka.
     Migrate {
         #[command(subcommand)]
@@ -87,20 +93,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Ingest => serve(&config, Stage::Ingest).await,
         Command::Load => serve(&config, Stage::Load).await,
         Command::Split(arguments) => run_split(&config, &arguments).await,
+        Command::Contributor { action } => {
+            print!("{}", command::run(&action, &config.ingest.door, Clock::default().unix_s())?);
+            Ok(())
+        }
         Command::Migrate { action } => run_migrate(&config, action).await,
     }
 }
 
 async fn run_split(config: &Config, arguments: &SplitArguments) -> anyhow::Result<()> {
     let query = arguments.query(Clock::default().unix_s())?;
-    let split = split::query(&Store::new(&config.clickhouse), &query).await?;
+    let split = split::query(&Store::new(&config.clickhouse)?, &query).await?;
     print!("{}", split::render(&split, arguments.format));
     Ok(())
 }
 
 async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
     let guard = telemetry::start(&config.telemetry)?;
-    let store = Store::new(&config.clickhouse);
+    let store = Store::new(&config.clickhouse)?;
     match action {
         Migrate::Up { register } => {
             migrate::up(&store, &register::read(register.as_deref())?).await?;
@@ -174,7 +184,7 @@ async fn run_load(
     instruments: Instruments,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let store = Store::new(&config.clickhouse);
+    let store = Store::new(&config.clickhouse)?;
     let config = LoadConfig { kafka: config.kafka, load: config.load, store, clock: Clock::default() };
     Ok(load::run(config, &instruments, shutdown).await?)
 }

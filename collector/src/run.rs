@@ -21,6 +21,7 @@ use crate::admin::{self, Observed, SealStats};
 use crate::claim::{Claim, ClaimError};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
+use crate::deliver::dial::Dialer;
 use crate::deliver::ledger::Ledger;
 use crate::deliver::position::LogPositions;
 use crate::deliver::series_file::SeriesFile;
@@ -143,8 +144,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let resumed =
         Resumed { read_to: positions.committed(), series_file: series_file.clone(), stats: scraped };
     start_receivers(&mut receivers, &config, &gate, &resumed, &shutdown).await?;
+    let dialer = Dialer::new(&config.uplink)?;
     let stop_uplink = CancellationToken::new();
-    let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
+    let sending = tokio::spawn(uplink::run(outbox.clone(), dialer, stats, stop_uplink.clone()));
     let sealer = Sealer {
         gate,
         outbox: outbox.clone(),

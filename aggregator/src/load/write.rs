@@ -20,6 +20,7 @@ use super::rows::{Batch, Poison};
 use crate::admin::Condition;
 use crate::backoff::Backoff;
 use crate::kafka::Producer;
+use crate::record;
 use crate::store::{Block, InsertTimeouts, Store, StoreError};
 
 /// Inserts of one batch at a time: the two tables of two days. More only makes ClickHouse's own threads wait for each other.
@@ -124,11 +125,14 @@ impl Writer {
         let partition = letter.place.partition.to_string();
         let offset = letter.place.offset.to_string();
         let header = |key, value| Header { key, value: Some(value) };
-        let headers = OwnedHeaders::new()
+        let mut headers = OwnedHeaders::new()
             .insert(header("original_topic", self.topic.as_str()))
             .insert(header("original_partition", &partition))
             .insert(header("original_offset", &offset))
             .insert(header("reason", letter.reason));
+        if let Some(senders) = &letter.senders {
+            headers = headers.insert(Header { key: record::HEADER_SENDERS, value: Some(senders) });
+        }
         loop {
             let mut record = FutureRecord::<[u8], [u8]>::to(&self.dead_letter_topic)
                 .payload(&letter.value)
