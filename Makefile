@@ -23,6 +23,7 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama and c
 	scripts/install-cargo-deny.sh
 
 setup-demo: ## Installs what `make demo` needs: ClickHouse
+	scripts/check-build-tools.sh
 	scripts/install-clickhouse.sh
 
 build: ## Builds what is delivered and what the tests start: the sidecar, the aggregator (also one that can break), the standalone program

@@ -3,11 +3,7 @@
 # missing; otherwise it says what to install.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-command -v cargo >/dev/null 2>&1 || fail "'cargo' is missing; install Rust with rustup, the version is in rust-toolchain.toml"
-need cc gcc libc6-dev # librdkafka and zstd are C
-need c++ g++
-need make make
-need perl perl # configure of librdkafka
+"$root/scripts/check-build-tools.sh"
 need npm nodejs npm
 need python3 python3 python3-venv
 need java openjdk-17-jre-headless

@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+mod ingest;
+
+pub use ingest::{Door, DoorMode, Ingest, Quota};
+
 const ENVIRONMENT_PREFIX: &str = "WEIGHBRIDGE_";
 /// With the largest report on top it stays under the 1,048,449 rows above which ClickHouse splits an insert in two.
 const MAX_FLUSH_ROWS: usize = 500_000;
@@ -70,8 +74,10 @@ impl Default for Kafka {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClickHouse {
-    /// HTTP interface.
+    /// HTTP interface, `http:` or `https:`.
     pub url: String,
+    /// Authorities that the server's certificate is checked against, PEM; none: the system's.
+    pub ca_file: Option<PathBuf>,
     /// Database of all tables; letters, digits and underscores.
     pub database: String,
     /// User; empty: the server's default user.
@@ -93,6 +99,7 @@ impl Default for ClickHouse {
     fn default() -> Self {
         ClickHouse {
             url: "http://127.0.0.1:8123".to_owned(),
+            ca_file: None,
             database: "weighbridge".to_owned(),
             user: String::new(),
             password: Secret::default(),
@@ -112,48 +119,6 @@ pub enum Compression {
     Lz4,
     /// For the same machine.
     None,
-}
-
-/// Ingest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ingest {
-    /// Address of the gRPC service.
-    pub listen: SocketAddr,
-    /// Oldest window taken, days before ingest's clock: a day less than the ledger keeps, so that the rollup, which leaves a
-    /// day alone once its rows expire, still sees every row.
-    pub accept_past_days: u64,
-    /// Newest window taken, days ahead of ingest's clock: a collector in another time zone with a clock set to local time.
-    pub accept_future_days: u64,
-    /// Reports of one stream between receipt and answer.
-    pub reports_in_flight_per_stream: usize,
-    /// Bytes of all streams between receipt and answer. Over it reports are answered RETRY.
-    pub bytes_in_flight: usize,
-    /// Largest gRPC message. Over the largest report (512 KiB), so that a report that is too large gets an answer; a message
-    /// over this one ends the stream.
-    pub message_bytes: usize,
-    /// How long Kafka may take before the answer is RETRY.
-    pub delivery_timeout_ms: u64,
-    /// What a RETRY asks the collector to wait at least; up to twice as long, so that collectors do not come back at once.
-    pub retry_after_ms: u32,
-    /// From SIGTERM until everything must be answered or dropped: within Kubernetes' 30 s.
-    pub drain_ms: u64,
-}
-
-impl Default for Ingest {
-    fn default() -> Self {
-        Ingest {
-            listen: SocketAddr::from(([0, 0, 0, 0], 4750)),
-            accept_past_days: 34,
-            accept_future_days: 1,
-            reports_in_flight_per_stream: 64,
-            bytes_in_flight: 64 * 1024 * 1024,
-            message_bytes: 2 * 1024 * 1024,
-            delivery_timeout_ms: 30_000,
-            retry_after_ms: 1_000,
-            drain_ms: 20_000,
-        }
-    }
 }
 
 /// Load.
@@ -358,18 +323,10 @@ impl Config {
         if self.clickhouse.ledger_ttl_days < 2 {
             return refuse("clickhouse.ledger_ttl_days", "must be at least 2");
         }
-        if self.ingest.accept_past_days >= u64::from(self.clickhouse.ledger_ttl_days) {
-            return refuse("ingest.accept_past_days", "must be less than clickhouse.ledger_ttl_days");
+        if self.clickhouse.ca_file.is_some() && !self.clickhouse.url.starts_with("https://") {
+            return refuse("clickhouse.ca_file", "needs an https: URL in clickhouse.url");
         }
-        if self.ingest.message_bytes <= weighbridge_proto::report::MAX_REPORT_BYTES {
-            return refuse("ingest.message_bytes", "must be over the largest report, 524288");
-        }
-        if self.ingest.bytes_in_flight < self.ingest.message_bytes {
-            return refuse("ingest.bytes_in_flight", "must be at least ingest.message_bytes");
-        }
-        if self.ingest.reports_in_flight_per_stream == 0 {
-            return refuse("ingest.reports_in_flight_per_stream", "must be at least 1");
-        }
+        self.ingest.check(self.clickhouse.ledger_ttl_days)?;
         if self.load.flush_rows == 0 || self.load.flush_rows > MAX_FLUSH_ROWS {
             return refuse("load.flush_rows", "must be 1 to 500000, so that an insert stays one block");
         }
@@ -398,17 +355,33 @@ fn override_field(tree: &mut Value, defaults: &Value, name: &str, value: String)
     let Some((section, field)) = rest.split_once('_') else { return Ok(()) };
     let Some(fields) = defaults.get(section) else { return Ok(()) };
     let unknown = || ConfigError::UnknownVariable(name.to_owned());
-    let default = fields.get(field).filter(|default| !default.is_object()).ok_or_else(unknown)?;
+    let (path, default) = find_field(fields, field).ok_or_else(unknown)?;
     let value = match default {
         Value::Number(_) | Value::Bool(_) => serde_json::from_str(&value)
             .map_err(|_| ConfigError::Parse(format!("{name} must be a number or true or false")))?,
         _ => Value::String(value),
     };
-    if tree.get(section).is_none_or(Value::is_null) {
-        tree[section] = Value::Object(serde_json::Map::new());
+    let mut place = tree;
+    for step in [section].into_iter().chain(path) {
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        place = &mut place[step];
     }
-    tree[section][field] = value;
+    *place = value;
     Ok(())
+}
+
+/// The field of `fields` that `name` names, and its default: `door_mode` is `mode` in `door`.
+fn find_field<'a>(fields: &'a Value, name: &'a str) -> Option<(Vec<&'a str>, &'a Value)> {
+    if let Some(default) = fields.get(name).filter(|default| !default.is_object()) {
+        return Some((vec![name], default));
+    }
+    let inner = fields.as_object()?.iter().filter(|(_, value)| value.is_object());
+    inner.into_iter().find_map(|(group, fields)| {
+        let (path, default) = find_field(fields, name.strip_prefix(group.as_str())?.strip_prefix('_')?)?;
+        Some(([group.as_str()].into_iter().chain(path).collect(), default))
+    })
 }
 
 #[cfg(test)]
@@ -429,6 +402,14 @@ mod tests {
         let config = Config::parse("", variable("WEIGHBRIDGE_CLICKHOUSE_PASSWORD", "0123")).unwrap();
         assert_eq!(config.clickhouse.password.expose(), "0123");
         assert!(!format!("{config:?}").contains("0123"));
+        let config = Config::parse("", variable("WEIGHBRIDGE_INGEST_DOOR_MODE", "open")).unwrap();
+        assert_eq!(config.ingest.door.mode, DoorMode::Open);
+        let variable = variable("WEIGHBRIDGE_INGEST_DOOR_QUOTA_REPORTS_PER_MINUTE", "7");
+        let config = Config::parse("ingest: {door: {mode: open}}", variable).unwrap();
+        assert_eq!(
+            (config.ingest.door.mode, config.ingest.door.quota.reports_per_minute),
+            (DoorMode::Open, 7)
+        );
     }
 
     #[test]
@@ -439,6 +420,14 @@ mod tests {
             ("load: {flush_rows: many}", "flush_rows"),
             ("clickhouse: {database: 'a b'}", "clickhouse.database"),
             ("ingest: {accept_past_days: 35}", "ingest.accept_past_days"),
+            ("clickhouse: {ca_file: a}", "clickhouse.ca_file"),
+            ("ingest: {max_connection_age_s: 0}", "ingest.max_connection_age_s"),
+            ("ingest: {door: {mode: registered}}", "ingest.door.contributors_file"),
+            ("ingest: {door: {mode: registered, contributors_file: a}}", "ingest.door.pseudonym_key_file"),
+            ("ingest: {door: {mode: closed}}", "closed"),
+            ("ingest: {door: {certificate_file: a}}", "ingest.door.key_file"),
+            ("ingest: {door: {client_ca_file: a}}", "ingest.door.certificate_file"),
+            ("ingest: {door: {quota: {bytes_per_minute: 1000}}}", "ingest.door.quota.bytes_per_minute"),
             ("kafka: {properties: {acks: '1'}}", "acks"),
         ] {
             let error = Config::parse(text, []).unwrap_err().to_string();
@@ -460,6 +449,17 @@ mod tests {
                 url: "http://clickhouse:8123".to_owned(),
                 user: "weighbridge".to_owned(),
                 ..ClickHouse::default()
+            },
+            ingest: Ingest {
+                door: Door {
+                    mode: DoorMode::Registered,
+                    contributors_file: Some("/etc/weighbridge/contributors.json".into()),
+                    pseudonym_key_file: Some("/etc/weighbridge/pseudonym.key".into()),
+                    certificate_file: Some("/etc/weighbridge/tls/tls.crt".into()),
+                    key_file: Some("/etc/weighbridge/tls/tls.key".into()),
+                    ..Door::default()
+                },
+                ..Ingest::default()
             },
             ..Config::default()
         };

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `ingest` | takes reports over gRPC, answers when Kafka has them |
+//! | `door` | who may send, and under which pseudonym it is kept |
 //! | `load` | Kafka to ClickHouse, and the rollup |
 //! | `migrate` | tables, views, the register of models, the topic |
 //! | `split` | which share goes to open-weight and which to closed models |
@@ -20,6 +21,7 @@ mod bounded;
 pub mod clock;
 pub mod config;
 pub mod dead_letter;
+pub mod door;
 pub mod ingest;
 pub mod kafka;
 pub mod load;
@@ -33,3 +35,4 @@ pub mod split;
 pub mod store;
 mod table;
 pub mod telemetry;
+mod tls;

@@ -19,6 +19,7 @@ use weighbridge_aggregator::audit::{self, AuditArguments, AuditError};
 use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
 use weighbridge_aggregator::dead_letter::{self, DeadLetterAction, DeadLetterError};
+use weighbridge_aggregator::door::command::{self, ContributorAction};
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
 use weighbridge_aggregator::split::{self, SplitArguments};
@@ -50,6 +51,11 @@ enum Command {
     },
     /// Compare collectors' ledgers, Kafka, ClickHouse and the rollup, and name the first stage where they differ.
     Audit(AuditArguments),
+    /// Say who may send reports: the registry of `ingest.door.contributors_file`.
+    Contributor {
+        #[command(subcommand)]
+        action: ContributorAction,
+    },
     /// The schema of ClickHouse and the topics of Kafka.
     Migrate {
         #[command(subcommand)]
@@ -108,6 +114,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<i32> {
         Command::Ingest => serve(&config, Stage::Ingest).await.map(|()| DONE),
         Command::Load => serve(&config, Stage::Load).await.map(|()| DONE),
         Command::Split(arguments) => run_split(&config, &arguments).await.map(|()| DONE),
+        Command::Contributor { action } => {
+            print!("{}", command::run(&action, &config.ingest.door, Clock::default().unix_s())?);
+            Ok(DONE)
+        }
         Command::Migrate { action } => run_migrate(&config, action).await.map(|()| DONE),
         Command::DeadLetter { action } => {
             let (answer, is_done) = dead_letter::run(&config, action).await?;
@@ -124,14 +134,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<i32> {
 
 async fn run_split(config: &Config, arguments: &SplitArguments) -> anyhow::Result<()> {
     let query = arguments.query(Clock::default().unix_s())?;
-    let split = split::query(&Store::new(&config.clickhouse), &query).await?;
+    let split = split::query(&Store::new(&config.clickhouse)?, &query).await?;
     print!("{}", split::render(&split, arguments.format));
     Ok(())
 }
 
 async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
     let guard = telemetry::start(&config.telemetry)?;
-    let store = Store::new(&config.clickhouse);
+    let store = Store::new(&config.clickhouse)?;
     match action {
         Migrate::Up { register } => {
             migrate::up(&store, &register::read(register.as_deref())?).await?;
@@ -205,7 +215,7 @@ async fn run_load(
     instruments: Instruments,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let store = Store::new(&config.clickhouse);
+    let store = Store::new(&config.clickhouse)?;
     let config = LoadConfig { kafka: config.kafka, load: config.load, store, clock: Clock::default() };
     Ok(load::run(config, &instruments, shutdown).await?)
 }

@@ -5,7 +5,11 @@
 //! key = the 16 bytes of the collector id
 //! partition = crc32c(collector id) % partitions of the topic
 //! header schema = newest layout of Report.cells in the value, decimal
+//! header senders = { contributor{16} collector id{16} } for each report, in order; none: nobody was asked who he is
 //! ```
+//!
+//! A report is stored under the collector id of its sender, if it has one, and under the report's own if not (see `door`). A
+//! loader that does not know `senders` would store it under the report's own: upgrade load before ingest asks who sends.
 //!
 //! Guarantees: a report comes out byte for byte as it went in. A value that ends early, or with bytes that are no whole
 //! report, is `Malformed`; the reports before that point are still given. The partition keeps a collector's reports in one place
@@ -13,10 +17,53 @@
 
 use bytes::BufMut as _;
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use weighbridge_proto::report::CollectorId;
 
 /// Name of the header with the newest schema in a value.
 pub const HEADER_SCHEMA: &str = "schema";
+/// Name of the header that says who sent each report.
+pub const HEADER_SENDERS: &str = "senders";
+/// Bytes of a sender in the header.
+pub const SENDER_BYTES: usize = 32;
+
+/// Who sent a report: keyed hashes, made by ingest (see `door`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Pseudonym of the contributor for the epoch of the report's window.
+    pub contributor: [u8; 16],
+    /// The collector id that the report is stored under.
+    pub collector: CollectorId,
+}
+
+impl Sender {
+    /// As in the header.
+    pub fn to_bytes(self) -> [u8; SENDER_BYTES] {
+        let mut bytes = [0; SENDER_BYTES];
+        let (contributor, collector) = bytes.split_at_mut(SENDER_BYTES / 2);
+        contributor.copy_from_slice(&self.contributor);
+        collector.copy_from_slice(&self.collector.0);
+        bytes
+    }
+}
+
+/// The header `senders` of a record, if it has one. Without a value it is an empty one: nobody sent the first report.
+pub(crate) fn senders<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    let found = message.headers()?.iter().find(|header| header.key == HEADER_SENDERS)?;
+    Some(found.value.unwrap_or_default())
+}
+
+/// The sender of the report at `index`.
+///
+/// # Errors
+/// The header ends before it.
+pub fn sender(senders: &[u8], index: usize) -> Result<Sender, Malformed> {
+    let bytes = senders.chunks_exact(SENDER_BYTES).nth(index).ok_or(Malformed)?;
+    let (mut contributor, mut collector) = ([0; 16], [0; 16]);
+    contributor.copy_from_slice(&bytes[..16]);
+    collector.copy_from_slice(&bytes[16..]);
+    Ok(Sender { contributor, collector: CollectorId(collector) })
+}
 
 /// The value does not split into reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +150,16 @@ mod tests {
             let partition = partition(CollectorId(id), partitions);
             prop_assert!(partition >= 0 && (partition as u32) < partitions);
         }
+    }
+
+    #[test]
+    fn senders_are_read_in_order_and_a_missing_one_is_malformed() {
+        let one = Sender { contributor: [1; 16], collector: CollectorId([2; 16]) };
+        let two = Sender { contributor: [3; 16], collector: CollectorId([4; 16]) };
+        let header = [one.to_bytes(), two.to_bytes()].concat();
+        assert_eq!((sender(&header, 0), sender(&header, 1)), (Ok(one), Ok(two)));
+        assert_eq!(sender(&header, 2), Err(Malformed));
+        assert_eq!(sender(&header[..63], 1), Err(Malformed));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::{Client, Row, RowOwned, RowRead};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -16,6 +19,9 @@ use crate::config;
 use crate::native::{self, Columns};
 use crate::register::quote;
 
+/// As the `clickhouse` crate has them for plain connections: ClickHouse closes an idle one after 3 s.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Part of a server's message that may be shown.
 const DETAIL_CHARACTERS: usize = 300;
 /// ClickHouse reads a compressed body chunk by chunk; a chunk of this size stays in the cache of both sides.
@@ -43,6 +49,9 @@ pub enum StoreError {
     /// The answer does not have the columns that this binary expects.
     #[error("ClickHouse's tables are not those of this binary; run `weighbridge-aggregator migrate check`")]
     Schema,
+    /// Certificates.
+    #[error("clickhouse.ca_file: {0}")]
+    Tls(String),
     /// A mistake in this program.
     #[error("{0}")]
     Internal(String),
@@ -56,6 +65,7 @@ impl StoreError {
             StoreError::Unreachable(_) => "clickhouse_unreachable",
             StoreError::Timeout => "clickhouse_timeout",
             StoreError::Schema => "clickhouse_schema",
+            StoreError::Tls(_) => "clickhouse_tls",
             StoreError::Internal(_) => "internal",
         }
     }
@@ -88,12 +98,16 @@ pub struct Store {
 
 impl Store {
     /// Opens no connection yet.
-    pub fn new(config: &config::ClickHouse) -> Store {
+    ///
+    /// # Errors
+    /// The certificates of an `https:` URL cannot be read.
+    pub fn new(config: &config::ClickHouse) -> Result<Store, StoreError> {
         let compression = match config.compression {
             config::Compression::Lz4 => clickhouse::Compression::Lz4,
             config::Compression::None => clickhouse::Compression::None,
         };
-        let mut client = Client::default()
+        let client = if config.url.starts_with("https:") { secured(config)? } else { Client::default() };
+        let mut client = client
             .with_url(&config.url)
             .with_compression(compression)
             .with_product_info("weighbridge-aggregator", env!("CARGO_PKG_VERSION"));
@@ -103,14 +117,14 @@ impl Store {
         if !config.password.expose().is_empty() {
             client = client.with_password(config.password.expose());
         }
-        Store {
+        Ok(Store {
             client,
             database: config.database.clone(),
             query_timeout: Duration::from_secs(config.query_timeout_s),
             ledger_ttl_days: config.ledger_ttl_days,
             dictionary_credentials: config::Secret::new(dictionary_credentials(config)),
             dedup_setting: std::sync::Arc::default(),
-        }
+        })
     }
 
     /// The database.
@@ -203,6 +217,21 @@ impl Store {
     }
 }
 
+/// Trusts `ca_file`, else the system's authorities; a server that is not `https:` is not spoken to.
+fn secured(config: &config::ClickHouse) -> Result<Client, StoreError> {
+    let tls = crate::tls::client_config(config.ca_file.as_deref()).map_err(StoreError::Tls)?;
+    let mut http = HttpConnector::new();
+    http.set_keepalive(Some(TCP_KEEPALIVE));
+    http.enforce_http(false);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .wrap_connector(http);
+    let builder = legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).clone();
+    Ok(Client::with_http_client(builder.build(connector)))
+}
+
 /// Nothing for the server's default user without a password.
 fn dictionary_credentials(config: &config::ClickHouse) -> String {
     let (user, password) = (&config.user, config.password.expose());
@@ -236,7 +265,9 @@ fn sanitise(error: &clickhouse::error::Error, with_detail: bool) -> StoreError {
         }
         Error::BadResponse(text) => refused(text, with_detail),
         Error::Network(source) => StoreError::Unreachable(root_cause(source.as_ref())),
-        Error::Unsupported(_) => StoreError::Unreachable("clickhouse.url must begin with http://".to_owned()),
+        Error::Unsupported(_) => {
+            StoreError::Unreachable("clickhouse.url must begin with http:// or https://".to_owned())
+        }
         Error::InvalidParams(_) => StoreError::Unreachable("clickhouse.url is not a URL".to_owned()),
         _ => StoreError::Internal("unexpected answer from ClickHouse".to_owned()),
     }
@@ -283,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_listens() {
         let config = config::ClickHouse { url: "http://127.0.0.1:1".to_owned(), ..Default::default() };
-        let error = Store::new(&config).run("SELECT 1").await.unwrap_err();
+        let error = Store::new(&config).unwrap().run("SELECT 1").await.unwrap_err();
         assert_eq!(error.code(), "clickhouse_unreachable");
     }
 }

@@ -22,6 +22,7 @@ use crate::claim::{Claim, ClaimError};
 use crate::classifier::Classifier;
 use crate::config::{Config, ConfigError, Source};
 use crate::deliver::checkpoint::CheckpointFile;
+use crate::deliver::dial::Dialer;
 use crate::deliver::ledger::Ledger;
 use crate::deliver::position::LogPositions;
 use crate::deliver::spool::{Spool, SpoolError};
@@ -149,8 +150,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let mut receivers = JoinSet::new();
     let resumed = Resumed { read_to: positions.committed(), state_file: state_file.clone(), stats: scraped };
     start_receivers(&mut receivers, &config, &gate, &resumed, &shutdown).await?;
+    let dialer = Dialer::new(&config.uplink)?;
     let stop_uplink = CancellationToken::new();
-    let sending = tokio::spawn(uplink::run(outbox.clone(), config.endpoint()?, stats, stop_uplink.clone()));
+    let sending = tokio::spawn(uplink::run(outbox.clone(), dialer, stats, stop_uplink.clone()));
     let kept = Kept { outbox: outbox.clone(), ledger, state_file, checkpoints, positions };
     let mut sealer = Sealer::new(gate, kept, Arc::clone(&seal));
     seal.ready.store(true, Ordering::Relaxed);

@@ -95,7 +95,7 @@ where
 
 async fn print_split(arguments: StandaloneSplit) -> anyhow::Result<()> {
     let store =
-        Store::new(&config::ClickHouse { url: arguments.clickhouse, ..config::ClickHouse::default() });
+        Store::new(&config::ClickHouse { url: arguments.clickhouse, ..config::ClickHouse::default() })?;
     let now_s = weighbridge_aggregator::clock::Clock::default().unix_s();
     let answer = split::query(&store, &arguments.split.query(now_s)?).await?;
     print!("{}", split::render(&answer, arguments.split.format));

@@ -107,7 +107,7 @@ impl Pipeline {
             (None, None) => bail!("no ClickHouse"),
         };
         let store_config = config::ClickHouse { url, ..config::ClickHouse::default() };
-        let store = Store::new(&store_config);
+        let store = Store::new(&store_config)?;
         migrate::up(&store, &register::read(None)?).await.context("tables")?;
         let (kafka, broker) = kafka(options.kafka.as_deref()).await?;
 

@@ -124,7 +124,7 @@ impl ServeArguments {
             source,
             receiver: Receiver::default(),
             spool: SpoolConfig::default(),
-            uplink: Uplink { endpoint, drain_timeout_s: DRAIN_TIMEOUT_S },
+            uplink: Uplink::plain(endpoint, DRAIN_TIMEOUT_S),
             admin: Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)) },
         };
         config.check()?;

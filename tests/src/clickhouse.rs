@@ -11,6 +11,11 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Usually 1 s.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// A user beside `default`, which has no password.
+pub const USER: &str = "loader";
+/// Its password.
+pub const PASSWORD: &str = "a-password-with-7-words";
+
 /// A running server. Its data folder outlives it, so a test can start it again.
 #[derive(Debug)]
 pub struct ClickHouse {
@@ -28,6 +33,7 @@ impl ClickHouse {
 
     /// Starts a server over `folder/clickhouse` on a given port: for a restart.
     pub async fn start_on(folder: &Path, http_port: u16) -> Self {
+        add_user(&data(folder));
         let mut command = Command::new(release_binary("weighbridge"));
         command.arg("clickhouse").arg("--library").arg(tool("clickhouse/libchdb.so"));
         command.arg("--data").arg(data(folder)).args(["--http-port", &http_port.to_string()]);
@@ -69,6 +75,17 @@ impl ClickHouse {
         let output = std::fs::read_to_string(log).unwrap_or_default();
         assert!(status.success(), "ClickHouse ended with {status}:\n{output}");
     }
+}
+
+/// ClickHouse merges the files of this folder into the file of users.
+fn add_user(data: &Path) {
+    let folder = data.join("weighbridge-users.d");
+    std::fs::create_dir_all(&folder).expect("a folder for users");
+    let text = format!(
+        "<clickhouse><users><{USER}><password>{PASSWORD}</password><profile>default</profile><quota>default</quota>\
+         <networks><ip>127.0.0.1</ip></networks></{USER}></users></clickhouse>"
+    );
+    std::fs::write(folder.join("user.xml"), text).expect("a file of users");
 }
 
 fn data(folder: &Path) -> PathBuf {

@@ -69,6 +69,11 @@ pub struct Collector {
 impl Collector {
     /// Starts a collector with windows of 10 s, which sends to `ingest` (`http://host:port`).
     pub async fn start(folder: &Path, name: &str, input: Input, ingest: &str) -> Collector {
+        Collector::start_with(folder, name, input, &format!("endpoint: '{ingest}'")).await
+    }
+
+    /// As `start`, with all fields of its uplink.
+    pub async fn start_with(folder: &Path, name: &str, input: Input, uplink: &str) -> Collector {
         let [grpc, http, webhook, tap, admin] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let data = folder.join(format!("{name}-data"));
         let source = match input {
@@ -96,7 +101,7 @@ impl Collector {
         };
         let text = format!(
             "data_folder: {}\nenvironment: production\nwindow_s: 10\nsource:\n  {source}\n\
-             uplink: {{endpoint: '{ingest}'}}\nadmin: {{listen: '{admin}'}}\n",
+             uplink: {{{uplink}}}\nadmin: {{listen: '{admin}'}}\n",
             data.display()
         );
         let config = folder.join(format!("{name}.yaml"));

@@ -1,6 +1,6 @@
 //! A real Apache Kafka node for a test, on free ports, through `scripts/kafka/run.sh`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use crate::processes::{Process, free_port, root, tool};
+use crate::tls::Identity;
 
 /// Formatting and starting take 5 s on two idle cores; the machine may be building at the same time.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -34,7 +35,13 @@ pub struct Kafka {
     process: Process,
     port: u16,
     controller_port: u16,
+    secured_port: Option<u16>,
 }
+
+/// A user of a secured broker, by SASL PLAIN and SCRAM-SHA-512.
+pub const USER: &str = "weighbridge";
+/// Its password.
+pub const PASSWORD: &str = "a-password-with-9-parts";
 
 impl Kafka {
     /// Starts a broker over `folder/kafka`, which is formatted when it is new.
@@ -44,29 +51,49 @@ impl Kafka {
 
     /// Starts a broker on the ports of `ports()`: for a restart.
     pub async fn start_on(folder: &Path, ports: (u16, u16)) -> Self {
-        Self::start_with(folder, ports, &[]).await
+        Self::run(folder, ports, &[], None).await
     }
 
     /// The same with further listeners.
-    pub async fn start_with(
+    pub async fn start_with(folder: &Path, ports: (u16, u16), listeners: &[Listener]) -> Self {
+        Self::run(folder, ports, listeners, None).await
+    }
+
+    /// Starts a broker that has, beside the plain listener, one for TLS with SASL (PLAIN, SCRAM-SHA-512), for `USER`.
+    pub async fn start_secured(folder: &Path, identity: &Identity) -> Self {
+        Self::run(folder, (free_port(), free_port()), &[], Some(identity)).await
+    }
+
+    async fn run(
         folder: &Path,
         (port, controller_port): (u16, u16),
         listeners: &[Listener],
+        secured: Option<&Identity>,
     ) -> Self {
         tool("kafka/libs");
         let mut command = Command::new(root().join("scripts/kafka/run.sh"));
         command.arg(folder.join("kafka")).args([port.to_string(), controller_port.to_string()]);
-        let more = listeners.iter().map(|one| format!("{}={}={}", one.name, one.port, one.advertised));
-        command.args(more);
+        command.args(listeners.iter().map(|one| format!("{}={}={}", one.name, one.port, one.advertised)));
+        let secured_port = secured.map(|identity| {
+            let secured_port = free_port();
+            command.arg(secured_properties(folder, [port, controller_port, secured_port], identity));
+            command.arg(format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"));
+            secured_port
+        });
         let mut process = Process::start("kafka", &command, folder);
         let bootstrap = format!("127.0.0.1:{port}");
         process.wait_until("Kafka answered", START_LIMIT, || answers(bootstrap.clone())).await;
-        Self { process, port, controller_port }
+        Self { process, port, controller_port, secured_port }
     }
 
     /// What clients connect to.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What clients with TLS and SASL connect to.
+    pub fn secured_bootstrap(&self) -> String {
+        format!("localhost:{}", self.secured_port.expect("a secured broker"))
     }
 
     /// The broker's and the controller's port.
@@ -109,6 +136,31 @@ impl Kafka {
         // The JVM reports the signal in its status: 143.
         self.process.terminate(STOP_LIMIT).await;
     }
+}
+
+/// A file of properties for a listener with TLS and SASL.
+fn secured_properties(folder: &Path, ports: [u16; 3], identity: &Identity) -> PathBuf {
+    let [port, controller_port, secured_port] = ports;
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a PEM file");
+    // One file with key and certificate is what Kafka takes.
+    let keystore = folder.join("kafka-keystore.pem");
+    std::fs::write(&keystore, read(&identity.key) + &read(&identity.certificate)).expect("the keystore");
+    let login = "org.apache.kafka.common.security";
+    let text = format!(
+        "listeners=PLAINTEXT://127.0.0.1:{port},SECURED://127.0.0.1:{secured_port},CONTROLLER://127.0.0.1:{controller_port}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURED://localhost:{secured_port}\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURED:SASL_SSL\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+         ssl.keystore.type=PEM\n\
+         ssl.keystore.location={}\n\
+         listener.name.secured.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
+         listener.name.secured.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;\n",
+        keystore.display()
+    );
+    let file = folder.join("kafka-secured.properties");
+    std::fs::write(&file, text).expect("the properties");
+    file
 }
 
 /// Whether the broker lists itself. The client is a blocking one, so it gets a thread of its own.

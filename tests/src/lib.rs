@@ -22,6 +22,7 @@ pub mod plain_proxy;
 pub mod processes;
 pub mod scenario;
 pub mod telemetry;
+pub mod tls;
 pub mod truth;
 pub mod upstream;
 pub mod usage;

@@ -14,6 +14,7 @@ use weighbridge_proto::report::{BootEpoch, COLLECTOR_ID_BYTES, CollectorId};
 use super::AuditError;
 use super::arguments::Windows;
 use super::state::{Content, EpochName, Epochs};
+use super::topic;
 
 /// How a line begins.
 const BEGIN: &[u8] = b"{\"collector_id\":";
@@ -60,11 +61,11 @@ pub(crate) fn probe(paths: &[PathBuf]) -> Result<(), AuditError> {
     })
 }
 
-/// Adds the reports of a ledger. Blocks.
+/// Adds the reports of a ledger, under the names that Kafka has taught. Blocks.
 pub(crate) fn read(
     path: &Path,
     windows: Windows,
-    kept_since_ms: i64,
+    sent: &topic::Read,
     epochs: &mut Epochs,
     read: &mut Read,
 ) -> Result<(), AuditError> {
@@ -85,7 +86,7 @@ pub(crate) fn read(
             reason: format!("line {number}: {reason}"),
         })?;
         if windows.have(line.window_start_s) {
-            add(&line, kept_since_ms, epochs, read).ok_or_else(|| AuditError::Ledger {
+            add(&line, sent, epochs, read).ok_or_else(|| AuditError::Ledger {
                 path: path.to_owned(),
                 reason: format!("line {number}: collector_id is not 32 hexadecimal digits"),
             })?;
@@ -112,7 +113,7 @@ fn parse(bytes: &[u8], read: &mut Read) -> Option<Result<Line, serde_json::Error
     whole.map(Ok)
 }
 
-fn add(line: &Line, kept_since_ms: i64, epochs: &mut Epochs, read: &mut Read) -> Option<()> {
+fn add(line: &Line, sent: &topic::Read, epochs: &mut Epochs, read: &mut Read) -> Option<()> {
     let id = u128::from_str_radix(&line.collector_id, 16).ok();
     let id = id.filter(|_| line.collector_id.len() == COLLECTOR_ID_BYTES * 2)?;
     let name = EpochName { collector: CollectorId(id.to_be_bytes()), boot_epoch: BootEpoch(line.boot_epoch) };
@@ -133,10 +134,10 @@ fn add(line: &Line, kept_since_ms: i64, epochs: &mut Epochs, read: &mut Read) ->
         },
         dropped_requests: line.dropped_requests,
     };
-    let epoch = epochs.entry(name).or_default();
+    let epoch = epochs.entry(sent.stored_as.name(name)).or_default();
     read.reports += u64::from(epoch.file.add(line.sequence, &content));
     let ended_ms = line.window_start_s.saturating_add(line.window_s).saturating_mul(1_000);
-    if i64::try_from(ended_ms).is_ok_and(|ended_ms| ended_ms < kept_since_ms) {
+    if i64::try_from(ended_ms).is_ok_and(|ended_ms| ended_ms < sent.kept_since_ms) {
         epoch.file_before_kafka.insert(line.sequence);
     }
     Some(())
@@ -158,7 +159,13 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let (mut epochs, mut told) = (Epochs::default(), Read::default());
         let windows = Windows { from: 600, to: 1_200 };
-        let result = read(&path, windows, 700_000, &mut epochs, &mut told);
+        let result = read(
+            &path,
+            windows,
+            &topic::Read { kept_since_ms: 700_000, ..topic::Read::default() },
+            &mut epochs,
+            &mut told,
+        );
         (epochs, result.map(|()| told))
     }
 

@@ -279,7 +279,7 @@ impl AuditError {
 pub async fn run(config: &Config, arguments: &AuditArguments, clock: &Clock) -> Result<Audit, AuditError> {
     let mut findings = Findings::default();
     let windows = kept(arguments.windows(clock.unix_s())?, config, clock, &mut findings)?;
-    let store = Store::new(&config.clickhouse);
+    let store = Store::new(&config.clickhouse)?;
     let (mut epochs, mut looked_at, topic) = read_outside(config, arguments, windows, clock).await?;
     let stored = tables::read(&store, windows, &topic.spans, &mut epochs).await?;
     looked_at.clickhouse_reports = stored.reports;
@@ -361,7 +361,7 @@ async fn read_outside(
         ledger_file::probe(&files)?;
         let sent = topic::read(task, &mut epochs)?;
         for path in &files {
-            ledger_file::read(path, windows, sent.kept_since_ms, &mut epochs, &mut written)?;
+            ledger_file::read(path, windows, &sent, &mut epochs, &mut written)?;
         }
         let looked_at = LookedAt {
             ledger_files: written.files,

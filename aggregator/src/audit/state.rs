@@ -168,6 +168,22 @@ impl From<Identity> for EpochName {
     }
 }
 
+/// Under which name a boot epoch is stored: a collector whose contributor is known is stored under another id than its own (see
+/// `door`). Learnt from Kafka, which has both. Where a second contributor sent copies of its reports, most reports decide.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredAs(BTreeMap<EpochName, BTreeMap<CollectorId, u64>>);
+
+impl StoredAs {
+    pub(crate) fn learn(&mut self, own: EpochName, stored: CollectorId) {
+        *self.0.entry(own).or_default().entry(stored).or_default() += 1;
+    }
+
+    pub(crate) fn name(&self, own: EpochName) -> EpochName {
+        let most = self.0.get(&own).and_then(|ids| ids.iter().max_by_key(|(_, reports)| **reports));
+        EpochName { collector: most.map_or(own.collector, |(stored, _)| *stored), ..own }
+    }
+}
+
 /// All boot epochs that were met.
 pub(crate) type Epochs = BTreeMap<EpochName, Epoch>;
 

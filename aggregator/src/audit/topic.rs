@@ -6,7 +6,7 @@ use rdkafka::Message as _;
 use weighbridge_proto::report;
 
 use super::arguments::Windows;
-use super::state::{Content, Epochs};
+use super::state::{Content, EpochName, Epochs, StoredAs};
 use crate::bounded::{Begin, Go, ReadError, Span, TopicReader};
 use crate::{config, record};
 
@@ -24,6 +24,8 @@ pub(crate) struct Read {
     pub(crate) not_reports: u64,
     /// Kafka holds everything since then, Unix milliseconds: before it, retention may have taken something. 0: nothing was taken.
     pub(crate) kept_since_ms: i64,
+    /// What a boot epoch is called in ClickHouse.
+    pub(crate) stored_as: StoredAs,
 }
 
 /// What to read.
@@ -57,7 +59,8 @@ pub(crate) fn read(task: Task<'_>, epochs: &mut Epochs) -> Result<Read, ReadErro
         let is_ahead =
             committed.get(&message.partition()).is_some_and(|committed| message.offset() >= *committed);
         read.records += 1;
-        take(message.payload().unwrap_or_default(), is_ahead, task.windows, epochs, &mut read);
+        let value = (message.payload().unwrap_or_default(), record::senders(message));
+        take(value, is_ahead, task.windows, epochs, &mut read);
         Go::On
     })?;
     read.spans = spans;
@@ -65,14 +68,25 @@ pub(crate) fn read(task: Task<'_>, epochs: &mut Epochs) -> Result<Read, ReadErro
     Ok(read)
 }
 
-fn take(value: &[u8], is_ahead: bool, windows: Windows, epochs: &mut Epochs, read: &mut Read) {
-    for bytes in record::decode(value) {
-        let Some(report) = bytes.ok().and_then(|bytes| report::check(bytes).ok()) else {
+fn take(
+    (value, senders): (&[u8], Option<&[u8]>),
+    is_ahead: bool,
+    windows: Windows,
+    epochs: &mut Epochs,
+    read: &mut Read,
+) {
+    for (index, bytes) in record::decode(value).enumerate() {
+        let sender = senders.map(|senders| record::sender(senders, index)).transpose();
+        let report = bytes.ok().and_then(|bytes| report::check(bytes).ok());
+        let (Ok(sender), Some(report)) = (sender, report) else {
             read.not_reports += 1;
             continue;
         };
         let sequence = report.identity.sequence.0;
-        let epoch = epochs.entry(report.identity.into()).or_default();
+        let own = EpochName::from(report.identity);
+        let stored = sender.map_or(own.collector, |sender| sender.collector);
+        read.stored_as.learn(own, stored);
+        let epoch = epochs.entry(EpochName { collector: stored, ..own }).or_default();
         if !windows.have(report.window_start.0) {
             epoch.kafka_elsewhere.insert(sequence);
         } else if epoch.kafka.add(sequence, &Content::of(&report)) {
@@ -89,6 +103,7 @@ fn take(value: &[u8], is_ahead: bool, windows: Windows, epochs: &mut Epochs, rea
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weighbridge_proto::report::{BootEpoch, CollectorId};
     use weighbridge_proto::v1::Report;
 
     fn sealed(sequence: u64, window_start_s: u64) -> Vec<u8> {
@@ -114,9 +129,9 @@ mod tests {
         let (mut epochs, mut read) = (Epochs::default(), Read::default());
         let (one, two, elsewhere) = (sealed(1, 600), sealed(2, 660), sealed(3, 1_200));
         let value = record::encode([one.as_slice(), &two, b"poison", &elsewhere]);
-        take(&value, false, windows, &mut epochs, &mut read);
-        take(&record::encode([two.as_slice()]), true, windows, &mut epochs, &mut read);
-        take(&record::encode([sealed(4, 660).as_slice()]), true, windows, &mut epochs, &mut read);
+        take((&value, None), false, windows, &mut epochs, &mut read);
+        take((&record::encode([two.as_slice()]), None), true, windows, &mut epochs, &mut read);
+        take((&record::encode([sealed(4, 660).as_slice()]), None), true, windows, &mut epochs, &mut read);
         assert_eq!((read.reports, read.copies, read.not_reports), (3, 1, 1));
         let epoch = epochs.values().next().unwrap();
         assert_eq!(epoch.kafka.sequences.to_string(), "1-2, 4");
@@ -126,5 +141,24 @@ mod tests {
             "a copy that load has yet to read is nothing to wait for"
         );
         assert_eq!(epoch.kafka_elsewhere.to_string(), "3");
+    }
+
+    #[test]
+    fn a_boot_epoch_goes_by_the_name_that_most_of_its_reports_are_stored_under() {
+        let windows = Windows { from: 600, to: 1_200 };
+        let (mut epochs, mut read) = (Epochs::default(), Read::default());
+        let own = EpochName { collector: CollectorId([7; 16]), boot_epoch: BootEpoch(5) };
+        let sender = |stored: u8| {
+            record::Sender { contributor: [1; 16], collector: CollectorId([stored; 16]) }.to_bytes()
+        };
+        let value = record::encode([sealed(1, 600).as_slice(), &sealed(2, 660)]);
+        take((&value, Some(&[sender(8), sender(8)].concat())), false, windows, &mut epochs, &mut read);
+        let copy = record::encode([sealed(1, 600).as_slice()]);
+        take((&copy, Some(&sender(9))), false, windows, &mut epochs, &mut read);
+        take((&copy, Some(b"cut")), false, windows, &mut epochs, &mut read);
+        assert_eq!((read.reports, read.copies, read.not_reports), (3, 0, 1));
+        assert_eq!(read.stored_as.name(own).collector, CollectorId([8; 16]));
+        let other = EpochName { boot_epoch: BootEpoch(6), ..own };
+        assert_eq!(read.stored_as.name(other), other, "never seen");
     }
 }

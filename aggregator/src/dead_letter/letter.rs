@@ -5,6 +5,7 @@
 //! key    = the key of the original record
 //! header original_topic, original_partition, original_offset    where load read it, decimal
 //! header reason                                                  why, one of load's reasons
+//! header senders                                                 as `record` describes it, if the original record had it
 //! header omitted_bytes                                           only if the value was too large to be set aside: its size; the letter's own is empty
 //! ```
 
@@ -59,6 +60,7 @@ pub(crate) fn headers(
     (partition, offset): (i32, i64),
     reason: &str,
     omitted_bytes: Option<usize>,
+    senders: Option<&[u8]>,
 ) -> OwnedHeaders {
     let (partition, offset) = (partition.to_string(), offset.to_string());
     let omitted_bytes = omitted_bytes.map(|bytes| bytes.to_string());
@@ -69,10 +71,14 @@ pub(crate) fn headers(
         (REASON, Some(reason)),
         (OMITTED_BYTES, omitted_bytes.as_deref()),
     ];
-    all.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| match value {
+    let headers = all.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| match value {
         None => headers,
         Some(value) => headers.insert(Header { key, value: Some(value) }),
-    })
+    });
+    match senders {
+        None => headers,
+        Some(value) => headers.insert(Header { key: record::HEADER_SENDERS, value: Some(value) }),
+    }
 }
 
 /// What is told of a letter. Never its value.

@@ -46,6 +46,7 @@ struct Held {
     letter: Letter,
     key: Option<Vec<u8>>,
     value: Vec<u8>,
+    senders: Option<Vec<u8>>,
 }
 
 /// Settles the chosen letters that were waiting when it began.
@@ -125,7 +126,8 @@ fn read(
         }
         let value = message.payload().unwrap_or_default().to_vec();
         bytes += value.len();
-        round.push(Held { letter, key: message.key().map(<[u8]>::to_vec), value });
+        let senders = record::senders(message).map(<[u8]>::to_vec);
+        round.push(Held { letter, key: message.key().map(<[u8]>::to_vec), value, senders });
         if round.len() < ROUND_LETTERS && bytes < ROUND_BYTES {
             return Go::On;
         }
@@ -151,6 +153,11 @@ async fn replay(
     let headers = OwnedHeaders::new()
         .insert(Header { key: record::HEADER_SCHEMA, value: Some(&schema) })
         .insert(Header { key: REPLAYED_FROM, value: Some(&from) });
+    // Who sent it stays who sent it.
+    let headers = match &held.senders {
+        None => headers,
+        Some(value) => headers.insert(Header { key: record::HEADER_SENDERS, value: Some(value) }),
+    };
     let mut record = FutureRecord::<[u8], [u8]>::to(topic)
         .partition(partition(held.key.as_deref(), held.letter.original_partition, partitions))
         .payload(&held.value)

@@ -25,6 +25,8 @@ pub(crate) enum Retry {
     NotReady,
     /// Ingest's own bytes in flight, or the producer's queue, are at their limit.
     Overloaded,
+    /// The contributor has sent more than its quota.
+    Quota,
     /// Kafka refused or did not confirm in time. The report may be there nevertheless.
     NotDelivered,
     /// The stream ended before the delivery report came. The report may be there nevertheless.
@@ -32,7 +34,8 @@ pub(crate) enum Retry {
 }
 
 impl Retry {
-    const NAMES: &'static [&'static str] = &["not_ready", "overloaded", "not_delivered", "stream_ended"];
+    const NAMES: &'static [&'static str] =
+        &["not_ready", "overloaded", "quota", "not_delivered", "stream_ended"];
 
     fn name(self) -> &'static str {
         Self::NAMES[self as usize]

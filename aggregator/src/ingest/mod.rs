@@ -3,7 +3,8 @@
 //! In: the bytes of a report as the collector sealed them. Out: the same bytes in the reports topic (see `record`).
 //! Guarantees: a receipt OK means that Kafka confirmed the report on every replica in sync; anything else, the end of a stream
 //! included, means "not acknowledged". Every report gets one receipt. Memory is bounded: reports per stream, bytes per
-//! process. No address and no name of a peer is stored or logged. Stateless: may be killed, doubled or rolled back at any time.
+//! process. Who sends is decided by `door`; no address and no name of a peer is stored or logged. Stateless: may be killed, doubled
+//! or rolled back at any time. A stream ends in order after `max_connection_age_s`, and at once when its credentials cease to hold.
 //! Bad input: a report that fails its check, or whose window is outside the span around ingest's clock, is refused with a
 //! typed reason and never taken; a message over `message_bytes` ends its stream.
 
@@ -24,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Server, TcpIncoming};
+use tonic::transport::server::Server;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 use weighbridge_proto::report::{CollectorId, SCHEMA};
@@ -35,10 +36,11 @@ use crate::admin::{Condition, Instruments};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config;
+use crate::door::{self, DoorError, Guard, Identified, Peer};
 use crate::kafka::{self, Producer};
-use crate::record;
+use crate::record::{self, Sender};
 use metrics::{Metrics, Retry};
-use stream::Receipts;
+use stream::{Farewell, Receipts};
 
 /// A partition of the network is noticed within 15 s; idle collectors send a report a minute.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,6 +50,8 @@ const STREAMS_PER_CONNECTION: u32 = 256;
 /// Bytes that a stream and a connection may send ahead of being read: what a collector has in flight, and four such streams.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// After its age a connection ends at the latest with this: what is in flight is answered before, within Kafka's time.
+const CONNECTION_GRACE: Duration = Duration::from_secs(60);
 /// How often the number of partitions is looked up anew.
 const METADATA_REFRESH: Duration = Duration::from_secs(60);
 
@@ -71,6 +75,9 @@ pub enum IngestError {
     /// The producer can do nothing more; start anew. Nothing acknowledged is lost.
     #[error("ingest: the Kafka producer failed for good")]
     ProducerFatal,
+    /// Who may send cannot be told, or nobody should be let in this way.
+    #[error("ingest: {0}")]
+    Door(#[from] DoorError),
     /// The gRPC server.
     #[error("ingest: gRPC server: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -82,6 +89,7 @@ impl IngestError {
         match self {
             IngestError::Producer(_) => "ingest_producer",
             IngestError::ProducerFatal => "ingest_producer_fatal",
+            IngestError::Door(error) => error.code(),
             IngestError::Server(_) => "ingest_server",
         }
     }
@@ -100,19 +108,26 @@ pub async fn serve(
     let limits = config.ingest.clone();
     let drain = Duration::from_millis(limits.drain_ms);
     let stop = shutdown.child_token();
+    let on_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let guard = Arc::new(Guard::new(&limits.door, on_loopback, config.clock.clone(), instruments)?);
     let shared = Arc::new(Shared::new(config, instruments)?);
+    let keeping_up = tokio::spawn(Arc::clone(&guard).keep_up(stop.clone()));
     let partitions = tokio::spawn(watch_partitions(Arc::clone(&shared), stop.clone()));
-    let service = UplinkServer::new(Service { shared: Arc::clone(&shared), shutdown: stop.clone() })
-        .max_decoding_message_size(limits.message_bytes);
+    let age = Duration::from_secs(limits.max_connection_age_s);
+    let service =
+        Service { shared: Arc::clone(&shared), guard: Arc::clone(&guard), age, shutdown: stop.clone() };
+    let service = UplinkServer::new(service).max_decoding_message_size(limits.message_bytes);
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_connection_age(age)
+        .max_connection_age_grace(CONNECTION_GRACE)
         .add_service(service)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            door::start(listener, guard, stop.clone()),
             stop.clone().cancelled_owned(),
         );
     tokio::pin!(server);
@@ -130,6 +145,7 @@ pub async fn serve(
         }),
     };
     partitions.abort();
+    keeping_up.abort();
     shared.flush(drain).await;
     if shared.fatal.is_cancelled() {
         return Err(IngestError::ProducerFatal);
@@ -179,16 +195,23 @@ impl Shared {
     fn produce(
         &self,
         collector: CollectorId,
+        sender: Option<Sender>,
         partitions: u32,
         report: &Bytes,
     ) -> Result<DeliveryFuture, Retry> {
         let value = record::encode([report.as_ref()]);
         let schema = SCHEMA.to_string();
+        let mut headers =
+            OwnedHeaders::new().insert(Header { key: record::HEADER_SCHEMA, value: Some(&schema) });
+        if let Some(sender) = sender {
+            let value = sender.to_bytes();
+            headers = headers.insert(Header { key: record::HEADER_SENDERS, value: Some(&value) });
+        }
         let record = FutureRecord::to(&self.topic)
             .partition(record::partition(collector, partitions))
             .key(&collector.0[..])
             .payload(&value)
-            .headers(OwnedHeaders::new().insert(Header { key: record::HEADER_SCHEMA, value: Some(&schema) }));
+            .headers(headers);
         self.producer.send_result(record).map_err(|(error, _)| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => Retry::Overloaded,
             _ => {
@@ -253,6 +276,8 @@ async fn watch_partitions(shared: Arc<Shared>, shutdown: CancellationToken) {
 
 struct Service {
     shared: Arc<Shared>,
+    guard: Arc<Guard>,
+    age: Duration,
     shutdown: CancellationToken,
 }
 
@@ -264,9 +289,25 @@ impl Uplink for Service {
         &self,
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        let receipts = Receipts::new(request.into_inner(), Arc::clone(&self.shared), self.shutdown.clone());
+        let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+        let pass = self.guard.admit(request.metadata(), peer)?;
+        let identified: Identified = pass.identified();
+        let (age, shutdown) = (jittered(self.age), self.shutdown.clone());
+        let farewell = async move {
+            tokio::select! {
+                () = shutdown.cancelled_owned() => Farewell::InOrder,
+                () = sleep(age) => Farewell::InOrder,
+                refused = pass.ceases() => Farewell::Refused(refused),
+            }
+        };
+        let receipts = Receipts::new(request.into_inner(), Arc::clone(&self.shared), identified, farewell);
         Ok(Response::new(Box::pin(receipts)))
     }
+}
+
+/// Between four fifths of it and all of it: streams that began together do not end together.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(0.8 + fastrand::f64() / 5.0)
 }
 
 #[cfg(test)]

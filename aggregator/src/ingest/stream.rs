@@ -1,7 +1,8 @@
 //! One stream of reports: each report that comes in leaves one receipt, in the order in which Kafka confirms.
 //!
 //! A stream whose reports in flight are at their limit is not read, so that the collector feels it. When ingest shuts down the
-//! stream is not read either; it ends when its last report is answered. A stream that is dropped forgets its reports in flight:
+//! or the stream has reached its age it is not read either; it ends when its last report is answered. A stream whose credentials
+//! cease to hold ends at once. A stream that is dropped forgets its reports in flight:
 //! they count as retried, and the collector sends them again.
 
 use std::pin::Pin;
@@ -15,7 +16,6 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use prost::Message as _;
 use rdkafka::producer::DeliveryFuture;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tracing::debug;
 use weighbridge_proto::report::{self, Identity};
@@ -23,6 +23,7 @@ use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal, Report};
 
 use super::Shared;
 use super::metrics::Retry;
+use crate::door::{Identified, OverQuota, Refused};
 use crate::sabotage::{self, Guarantee};
 
 /// The answers to one stream of reports.
@@ -30,20 +31,36 @@ pub(crate) struct Receipts<S> {
     reports: Option<S>,
     in_flight: FuturesUnordered<InFlight>,
     shared: Arc<Shared>,
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    identified: Identified,
+    farewell: Option<Pin<Box<dyn Future<Output = Farewell> + Send>>>,
+}
+
+/// How a stream ends by ingest's will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Nothing more is read, what is in flight is answered.
+    InOrder,
+    /// At once: who sends may not.
+    Refused(Refused),
 }
 
 impl<S> Receipts<S>
 where
     S: Stream<Item = Result<Bytes, Status>> + Unpin,
 {
-    pub(crate) fn new(reports: S, shared: Arc<Shared>, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        reports: S,
+        shared: Arc<Shared>,
+        identified: Identified,
+        farewell: impl Future<Output = Farewell> + Send + 'static,
+    ) -> Self {
         shared.metrics.streams.inc();
         Receipts {
             reports: Some(reports),
             in_flight: FuturesUnordered::new(),
             shared,
-            shutdown: Box::pin(shutdown.cancelled_owned()),
+            identified,
+            farewell: Some(Box::pin(farewell)),
         }
     }
 }
@@ -62,8 +79,16 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if this.reports.is_some() && this.shutdown.as_mut().poll(cx).is_ready() {
+        if let Some(farewell) = &mut this.farewell
+            && let Poll::Ready(farewell) = farewell.as_mut().poll(cx)
+        {
+            this.farewell = None;
             this.reports = None;
+            if let Farewell::Refused(refused) = farewell {
+                // What is with Kafka counts as retried; the collector sends it again when it may.
+                this.in_flight.clear();
+                return Poll::Ready(Some(Err(refused.into())));
+            }
         }
         loop {
             if let Poll::Ready(Some(receipt)) = this.in_flight.poll_next_unpin(cx) {
@@ -77,7 +102,7 @@ where
             }
             match reports.poll_next_unpin(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes) {
+                Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes, &this.identified) {
                     Taken::Answered(receipt) => return Poll::Ready(Some(Ok(receipt))),
                     Taken::InFlight(report) => this.in_flight.push(report),
                 },
@@ -102,7 +127,7 @@ pub(crate) enum Taken {
 
 impl Shared {
     /// Checks a report and hands it to Kafka.
-    pub(crate) fn take(self: &Arc<Self>, bytes: &Bytes) -> Taken {
+    pub(crate) fn take(self: &Arc<Self>, bytes: &Bytes, identified: &Identified) -> Taken {
         self.metrics.received(bytes.len());
         let checked = match report::check(bytes) {
             Ok(checked) => checked,
@@ -116,12 +141,17 @@ impl Shared {
         if partitions == 0 {
             return self.retry(name, Retry::NotReady);
         }
+        if let Err(over) = identified.spend(bytes.len()) {
+            return self.over_quota(name, over);
+        }
         // A report is at most 512 KiB here.
         let Ok(bytes_held) = Arc::clone(&self.bytes_in_flight).try_acquire_many_owned(bytes.len() as u32)
         else {
             return self.retry(name, Retry::Overloaded);
         };
-        match self.produce(checked.identity.collector, partitions, bytes) {
+        let collector = checked.identity.collector;
+        let sender = identified.sender(collector, checked.window_start.0);
+        match self.produce(collector, sender, partitions, bytes) {
             Err(retry) => self.retry(name, retry),
             Ok(_) if sabotage::breaks(Guarantee::ReceiptAfterDelivery) => {
                 Taken::Answered(self.receipt(name, ReceiptStatus::Ok))
@@ -149,6 +179,17 @@ impl Shared {
     fn retry(&self, name: Name, retry: Retry) -> Taken {
         self.metrics.retried(retry);
         Taken::Answered(self.retry_receipt(name))
+    }
+
+    /// Only its own contributor waits, until there is room again.
+    fn over_quota(&self, name: Name, OverQuota(room_in): OverQuota) -> Taken {
+        self.metrics.retried(Retry::Quota);
+        let receipt = self.retry_receipt(name);
+        let room_in_ms = u32::try_from(room_in.as_millis()).unwrap_or(u32::MAX);
+        Taken::Answered(Receipt {
+            retry_after_ms: receipt.retry_after_ms.saturating_add(room_in_ms),
+            ..receipt
+        })
     }
 
     fn retry_receipt(&self, name: Name) -> Receipt {

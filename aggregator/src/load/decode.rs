@@ -18,36 +18,52 @@ pub(crate) fn take(
     metrics: &Metrics,
 ) -> Result<(), NewerSchema> {
     let place = Place { partition: message.partition(), offset: message.offset() };
-    take_value(message.payload().unwrap_or_default(), message.key(), place, batch, metrics)?;
+    let read = Read {
+        value: message.payload().unwrap_or_default(),
+        key: message.key(),
+        senders: record::senders(message),
+    };
+    take_value(&read, place, batch, metrics)?;
     metrics.records.inc();
     batch.took(place, message.timestamp().to_millis());
     Ok(())
 }
 
+/// What matters of a record.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    value: &'a [u8],
+    key: Option<&'a [u8]>,
+    senders: Option<&'a [u8]>,
+}
+
 fn take_value(
-    value: &[u8],
-    key: Option<&[u8]>,
+    read: &Read<'_>,
     place: Place,
     batch: &mut Batch,
     metrics: &Metrics,
 ) -> Result<(), NewerSchema> {
-    for bytes in record::decode(value) {
-        let (reason, poison) = match bytes {
-            Err(record::Malformed) => (MALFORMED, value.to_vec()),
+    for (index, bytes) in record::decode(read.value).enumerate() {
+        let sender = read.senders.map(|senders| record::sender(senders, index)).transpose();
+        let own = sender.ok().flatten().map(|sender| sender.to_bytes().to_vec());
+        let (reason, poison, senders) = match bytes {
+            Err(record::Malformed) => (MALFORMED, read.value.to_vec(), read.senders.map(<[u8]>::to_vec)),
+            Ok(bytes) if sender.is_err() => (MALFORMED, record::encode([bytes]), None),
             Ok(bytes) => match report::check(bytes) {
                 Err(ReportError::Schema(schema)) => return Err(NewerSchema(schema)),
-                Err(error) => (error.code(), record::encode([bytes])),
-                Ok(report) => match batch.add(&report, place) {
+                Err(error) => (error.code(), record::encode([bytes]), own),
+                Ok(report) => match batch.add(&report, sender.ok().flatten(), place) {
                     Ok(()) => {
                         count(metrics);
                         continue;
                     }
-                    Err(_) => (WINDOW, record::encode([bytes])),
+                    Err(_) => (WINDOW, record::encode([bytes]), own),
                 },
             },
         };
         count(metrics);
-        batch.poison.push(Poison { place, reason, key: key.map(<[u8]>::to_vec), value: poison });
+        let key = read.key.map(<[u8]>::to_vec);
+        batch.poison.push(Poison { place, reason, key, value: poison, senders });
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::admin::Instruments;
-use crate::load::rows::Batch;
+use crate::load::rows::{Batch, LedgerRows, ReportRows};
 use crate::native::Columns as _;
+use crate::record::Sender;
 use bytes::Bytes;
 use proptest::prelude::*;
 use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
 use weighbridge_proto::cells::{self, Cell, CellKey, Counts};
+use weighbridge_proto::report::CollectorId;
 use weighbridge_proto::v1::{Choice, Operation, Outcome, Report, Streaming};
 
 const PLACE: Place = Place { partition: 3, offset: 41 };
@@ -57,10 +59,15 @@ struct Taken {
 }
 
 fn take_bytes(value: &[u8]) -> Taken {
+    take_sent(value, None)
+}
+
+fn take_sent(value: &[u8], senders: Option<&[u8]>) -> Taken {
     let instruments = Instruments::default();
     let metrics = Metrics::register(&instruments);
     let mut batch = Batch::default();
-    let result = take_value(value, Some(b"key"), PLACE, &mut batch, &metrics);
+    let read = Read { value, key: Some(b"key"), senders };
+    let result = take_value(&read, PLACE, &mut batch, &metrics);
     Taken { batch, result, metrics: instruments.render() }
 }
 
@@ -103,8 +110,40 @@ fn poison_is_set_aside_and_its_neighbours_are_not() {
         assert_eq!(result, Ok(()));
         assert_eq!(batch.reports, 2, "{reason}");
         let value = record::encode([bad.as_slice()]);
-        assert_eq!(batch.poison, [Poison { place: PLACE, reason, key: Some(b"key".to_vec()), value }]);
+        let key = Some(b"key".to_vec());
+        assert_eq!(batch.poison, [Poison { place: PLACE, reason, key, value, senders: None }]);
     }
+}
+
+#[test]
+fn rows_are_the_senders_and_a_report_without_one_among_others_is_set_aside() {
+    let contributors = |batch: &Batch| -> Vec<u8> {
+        let day = batch.days.values().next().unwrap();
+        let [reports, ledger] = [day.reports.values(), day.ledger.values()].map(|values| values.len());
+        assert_eq!((reports, ledger), (ReportRows::COLUMNS.len(), LedgerRows::COLUMNS.len()));
+        day.ledger.contributor.bytes().to_vec()
+    };
+    let one = Sender { contributor: [1; 16], collector: CollectorId([2; 16]) };
+    let two = Sender { contributor: [3; 16], collector: CollectorId([4; 16]) };
+    let value = record::encode([sealed(|_| ()).as_ref(), &report::seal(&report(1, 2))]);
+    let header = [one.to_bytes(), two.to_bytes()].concat();
+    let Taken { batch, .. } = take_sent(&value, Some(&header));
+    assert_eq!(batch.reports, 2);
+    assert_eq!(contributors(&batch), [[1; 16], [3; 16], [3; 16]].concat());
+    let day = batch.days.values().next().unwrap();
+    assert_eq!(day.ledger.collector_id.bytes(), [[2; 16], [4; 16], [4; 16]].concat());
+    assert_eq!(day.reports.collector_id.bytes(), [[2; 16], [4; 16]].concat());
+
+    let Taken { batch, .. } = take_bytes(&value);
+    assert_eq!(contributors(&batch), [0; 48], "without the header: nobody's");
+    assert_eq!(batch.days.values().next().unwrap().reports.collector_id.bytes(), [7; 32]);
+
+    let Taken { batch, metrics, .. } = take_sent(&value, Some(&one.to_bytes()));
+    assert_eq!((batch.reports, batch.poison.len(), batch.poison[0].reason), (1, 1, MALFORMED));
+    assert!(metrics.contains("weighbridge_load_reports_read_total 2"), "{metrics}");
+    let old = sealed(|report| report.window_start_s = 60);
+    let Taken { batch, .. } = take_sent(&record::encode([old.as_ref()]), Some(&two.to_bytes()));
+    assert_eq!(batch.poison[0].senders, Some(two.to_bytes().to_vec()), "kept for whoever repairs it");
 }
 
 #[test]

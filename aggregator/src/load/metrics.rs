@@ -26,8 +26,14 @@ pub(crate) const WINDOW: &str = "window";
 /// The tables that load inserts into.
 const TABLES: &[&str] = &["ledger", "reports"];
 /// Codes of `StoreError`.
-const ERRORS: &[&str] =
-    &["clickhouse_refused", "clickhouse_unreachable", "clickhouse_timeout", "clickhouse_schema", "internal"];
+const ERRORS: &[&str] = &[
+    "clickhouse_refused",
+    "clickhouse_unreachable",
+    "clickhouse_timeout",
+    "clickhouse_schema",
+    "clickhouse_tls",
+    "internal",
+];
 
 /// Load's metrics.
 #[derive(Clone, Debug)]

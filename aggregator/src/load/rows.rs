@@ -6,6 +6,7 @@ use std::time::Instant;
 use weighbridge_proto::report::CheckedReport;
 
 use crate::native::{Columns as _, Uuid, columns};
+use crate::record::Sender;
 use crate::sabotage::{self, Guarantee};
 
 /// 2020-01-01 and 2100-01-01, Unix seconds. Ingest refuses what is outside; here it is poison. A ClickHouse DateTime ends in 2106.
@@ -33,6 +34,7 @@ columns! {
         boot_epoch: u64 = "UInt64",
         sequence: u64 = "UInt64",
         cell: u16 = "UInt16",
+        contributor: Uuid = "UUID",
         window_s: u32 = "UInt32",
         catalogue_version: u32 = "UInt32",
         environment: i8 = ENVIRONMENT,
@@ -62,6 +64,7 @@ columns! {
         collector_id: Uuid = "UUID",
         boot_epoch: u64 = "UInt64",
         sequence: u64 = "UInt64",
+        contributor: Uuid = "UUID",
         window_s: u32 = "UInt32",
         catalogue_version: u32 = "UInt32",
         environment: i8 = ENVIRONMENT,
@@ -104,6 +107,8 @@ pub(crate) struct Poison {
     pub(crate) key: Option<Vec<u8>>,
     /// A value as `record` describes it, or what was read instead of one.
     pub(crate) value: Vec<u8>,
+    /// The header `senders` that belongs to the value.
+    pub(crate) senders: Option<Vec<u8>>,
 }
 
 /// Everything between two flushes.
@@ -156,25 +161,32 @@ impl Batch {
         self.newest_record_ms = self.newest_record_ms.max(record_ms);
     }
 
-    /// Adds the rows of a report.
-    pub(crate) fn add(&mut self, report: &CheckedReport, place: Place) -> Result<(), OutsideCalendar> {
+    /// Adds the rows of a report. Without a sender it is stored under its own collector id and no contributor.
+    pub(crate) fn add(
+        &mut self,
+        report: &CheckedReport,
+        sender: Option<Sender>,
+        place: Place,
+    ) -> Result<(), OutsideCalendar> {
         let start = report.window_start.0;
         if !(WINDOWS_FROM..WINDOWS_UNTIL).contains(&start) {
             return Err(OutsideCalendar);
         }
         // In range: WINDOWS_UNTIL is below 2^32, a report has at most 10,000 cells, a topic at most some thousand partitions.
         let day = self.days.entry((start / SECONDS_PER_DAY) as u32).or_default();
-        add_report(&mut day.reports, report, place);
-        add_cells(&mut day.ledger, report, place);
+        let sender = sender.unwrap_or(Sender { contributor: [0; 16], collector: report.identity.collector });
+        add_report(&mut day.reports, report, sender, place);
+        add_cells(&mut day.ledger, report, sender, place);
         self.reports += 1;
         self.cells += report.cells.len();
         Ok(())
     }
 }
 
-fn add_report(rows: &mut ReportRows, report: &CheckedReport, place: Place) {
+fn add_report(rows: &mut ReportRows, report: &CheckedReport, sender: Sender, place: Place) {
     rows.window_start.push(report.window_start.0 as u32);
-    rows.collector_id.push(Uuid(report.identity.collector.0));
+    rows.collector_id.push(Uuid(sender.collector.0));
+    rows.contributor.push(Uuid(sender.contributor));
     rows.boot_epoch.push(report.identity.boot_epoch.0);
     rows.sequence.push(report.identity.sequence.0);
     rows.window_s.push(report.window_s);
@@ -192,12 +204,13 @@ fn add_report(rows: &mut ReportRows, report: &CheckedReport, place: Place) {
     rows.kafka_offset.push(place.offset as u64);
 }
 
-fn add_cells(rows: &mut LedgerRows, report: &CheckedReport, place: Place) {
+fn add_cells(rows: &mut LedgerRows, report: &CheckedReport, sender: Sender, place: Place) {
     let has_key = !sabotage::breaks(Guarantee::RowKeyWithSequence);
     let sequence = if has_key { report.identity.sequence.0 } else { 0 };
     let n = report.cells.len();
     rows.window_start.repeat(report.window_start.0 as u32, n);
-    rows.collector_id.repeat(Uuid(report.identity.collector.0), n);
+    rows.collector_id.repeat(Uuid(sender.collector.0), n);
+    rows.contributor.repeat(Uuid(sender.contributor), n);
     rows.boot_epoch.repeat(report.identity.boot_epoch.0, n);
     rows.sequence.repeat(sequence, n);
     rows.window_s.repeat(report.window_s, n);

@@ -132,7 +132,7 @@ impl Writer {
         loop {
             let mut record = FutureRecord::<[u8], [u8]>::to(&self.dead_letter_topic)
                 .payload(if omitted.is_none() { &poison.value } else { &[] })
-                .headers(letter::headers(&self.topic, origin, reason, omitted));
+                .headers(letter::headers(&self.topic, origin, reason, omitted, poison.senders.as_deref()));
             record.key = poison.key.as_deref();
             match self.dead_letters.send(record, Timeout::After(Duration::ZERO)).await {
                 Ok(_) => {

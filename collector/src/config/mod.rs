@@ -8,12 +8,12 @@ mod otlp;
 mod prometheus;
 mod standing;
 mod tap;
+mod uplink;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tonic::transport::Endpoint;
 use weighbridge_catalog::Catalogue;
 use weighbridge_proto::report::{MAX_WINDOW_S, MIN_WINDOW_S};
 use weighbridge_proto::v1::Environment;
@@ -28,6 +28,7 @@ pub use access_log::{AccessLogSource, StartAt};
 pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
 pub use standing::Precedence;
 pub use tap::TapSource;
+pub use uplink::{Secret, Uplink};
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -188,17 +189,6 @@ pub struct SpoolConfig {
     pub max_bytes: u64,
 }
 
-/// Where reports go.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Uplink {
-    /// `http://host:port` of ingest. Environment: `WEIGHBRIDGE_UPLINK_ENDPOINT`.
-    pub endpoint: String,
-    /// Seconds for the last reports to be acknowledged after SIGTERM.
-    #[serde(default = "default_drain_timeout")]
-    pub drain_timeout_s: u64,
-}
-
 /// The admin port.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -292,6 +282,8 @@ impl Config {
         if let Some(endpoint) = environment("WEIGHBRIDGE_UPLINK_ENDPOINT") {
             config.uplink.endpoint = endpoint;
         }
+        let token = environment("WEIGHBRIDGE_UPLINK_TOKEN").filter(|token| !token.is_empty());
+        config.uplink.token = token.map(Secret::new);
         config.check()?;
         Ok(config)
     }
@@ -304,7 +296,7 @@ impl Config {
         let fail = |field, fix: String| Err(ConfigError::Value { field, fix });
         self.environment()?;
         self.check_standing()?;
-        self.endpoint()?;
+        self.uplink.check()?;
         if !(MIN_WINDOW_S..=MAX_WINDOW_S).contains(&self.window_s) {
             return fail("window_s", format!("write {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds"));
         }
@@ -337,20 +329,6 @@ impl Config {
         Environment::from_name(&self.environment).ok_or_else(|| ConfigError::Value {
             field: "environment",
             fix: format!("write one of {}", names_of(Environment::ALL, |value| value.name())),
-        })
-    }
-
-    /// The ingest endpoint.
-    ///
-    /// # Errors
-    /// Not a URL.
-    pub fn endpoint(&self) -> Result<Endpoint, ConfigError> {
-        let endpoint = Endpoint::from_shared(self.uplink.endpoint.clone()).ok();
-        endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http")).ok_or_else(|| {
-            ConfigError::Value {
-                field: "uplink.endpoint",
-                fix: "write a URL such as http://weighbridge-ingest:4750".to_owned(),
-            }
         })
     }
 
@@ -457,13 +435,15 @@ uplink: {endpoint: 'http://127.0.0.1:4500'}
     fn environment_overrides() {
         let config = Config::parse(MINIMAL, |name| match name {
             "WEIGHBRIDGE_ENVIRONMENT" => Some("staging".to_owned()),
-            "WEIGHBRIDGE_UPLINK_ENDPOINT" => Some("http://ingest:1".to_owned()),
+            "WEIGHBRIDGE_UPLINK_ENDPOINT" => Some("https://ingest:1".to_owned()),
             "WEIGHBRIDGE_DATA_FOLDER" => Some("/data".to_owned()),
+            "WEIGHBRIDGE_UPLINK_TOKEN" => Some("secret".to_owned()),
             _ => None,
         });
         let config = config.unwrap();
         assert_eq!(config.environment, "staging");
-        assert_eq!(config.uplink.endpoint, "http://ingest:1");
+        assert_eq!(config.uplink.endpoint, "https://ingest:1");
+        assert_eq!(config.uplink.token.unwrap().expose(), "secret");
         assert_eq!(config.data_folder, Path::new("/data"));
     }
 }

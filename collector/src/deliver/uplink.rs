@@ -15,14 +15,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Status, Streaming};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
 use weighbridge_proto::report::{BootEpoch, Sequence};
 use weighbridge_proto::uplink::uplink_client::UplinkClient;
 use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal};
 
+use super::dial::{DialError, Dialer};
 use super::spool::{Position, Spool, SpoolError};
-use crate::message::chain;
 
 /// Unanswered reports: enough to catch up quickly after an outage, a bound on what is sent twice.
 const MAX_IN_FLIGHT: usize = 64;
@@ -95,7 +96,7 @@ impl Outbox {
 #[derive(Debug, thiserror::Error)]
 enum StreamEnd {
     #[error("cannot connect: {0}")]
-    Connect(String),
+    Connect(#[from] DialError),
     #[error("{code}: {message}", code = .0.code(), message = .0.message())]
     Status(Status),
     #[error("ingest ended the stream")]
@@ -107,8 +108,15 @@ enum StreamEnd {
 }
 
 /// Sends until `shutdown`.
-pub async fn run(outbox: Outbox, endpoint: Endpoint, stats: Arc<UplinkStats>, shutdown: CancellationToken) {
-    let endpoint = endpoint
+pub async fn run(
+    outbox: Outbox,
+    dialer: impl Into<Dialer>,
+    stats: Arc<UplinkStats>,
+    shutdown: CancellationToken,
+) {
+    let mut dialer = dialer.into();
+    dialer.endpoint = dialer
+        .endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -119,7 +127,7 @@ pub async fn run(outbox: Outbox, endpoint: Endpoint, stats: Arc<UplinkStats>, sh
             Session { outbox: &outbox, stats: &stats, in_flight: BTreeSet::new(), waiting: BTreeMap::new() };
         let acknowledged = stats.acknowledged.load(Ordering::Relaxed);
         let end = tokio::select! {
-            end = session.run(&endpoint) => end,
+            end = session.run(&dialer) => end,
             () = shutdown.cancelled() => return,
         };
         stats.connected.store(false, Ordering::Relaxed);
@@ -128,7 +136,12 @@ pub async fn run(outbox: Outbox, endpoint: Endpoint, stats: Arc<UplinkStats>, sh
         }
         // Half of it is jitter: a thousand collectors must not come back at once.
         let pause = backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
-        tracing::warn!(reason = %end, retry_in_ms = pause.as_millis() as u64, "uplink lost; reports stay in the spool");
+        let retry_in_ms = pause.as_millis() as u64;
+        match &end {
+            // Ingest does so now and then, so that streams spread over its instances.
+            StreamEnd::Closed => tracing::info!(retry_in_ms, "{end}; connecting anew"),
+            _ => tracing::warn!(reason = %end, retry_in_ms, "uplink lost; reports stay in the spool"),
+        }
         backoff = (backoff * 2).min(MAX_BACKOFF);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -146,17 +159,17 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, endpoint: &Endpoint) -> StreamEnd {
-        match self.stream(endpoint).await {
+    async fn run(&mut self, dialer: &Dialer) -> StreamEnd {
+        match self.stream(dialer).await {
             Ok(()) => StreamEnd::Closed,
             Err(end) => end,
         }
     }
 
-    async fn stream(&mut self, endpoint: &Endpoint) -> Result<(), StreamEnd> {
-        let channel = endpoint.connect().await.map_err(|error| StreamEnd::Connect(chain(&error)))?;
+    async fn stream(&mut self, dialer: &Dialer) -> Result<(), StreamEnd> {
+        let (channel, authorization) = dialer.connect().await?;
         let (reports, outgoing) = mpsc::channel(MAX_IN_FLIGHT);
-        let mut receipts = open(channel, outgoing).await?;
+        let mut receipts = open(channel, authorization, outgoing).await?;
         self.stats.connected.store(true, Ordering::Relaxed);
         self.stats.streams.fetch_add(1, Ordering::Relaxed);
         tracing::info!("uplink open");
@@ -248,10 +261,18 @@ impl Session<'_> {
     }
 }
 
-async fn open(channel: Channel, outgoing: mpsc::Receiver<Bytes>) -> Result<Streaming<Receipt>, StreamEnd> {
+async fn open(
+    channel: Channel,
+    authorization: Option<MetadataValue<Ascii>>,
+    outgoing: mpsc::Receiver<Bytes>,
+) -> Result<Streaming<Receipt>, StreamEnd> {
     let mut client = UplinkClient::new(channel);
+    let mut request = Request::new(ReceiverStream::new(outgoing));
+    if let Some(authorization) = authorization {
+        request.metadata_mut().insert("authorization", authorization);
+    }
     // The response headers come before the first receipt; a peer that never sends them is as silent as one without receipts.
-    let response = timeout(RECEIPT_TIMEOUT, client.deliver(ReceiverStream::new(outgoing))).await;
+    let response = timeout(RECEIPT_TIMEOUT, client.deliver(request)).await;
     let response = response.map_err(|_| StreamEnd::Silent)?.map_err(StreamEnd::Status)?;
     Ok(response.into_inner())
 }

@@ -104,7 +104,7 @@ async fn print_split(clickhouse: &config::ClickHouse, began_s: u64, expected: &T
         outcome: OutcomeFilter::Ok,
         source: Source::Ledger,
     };
-    let split = query(&Store::new(clickhouse), &asked).await.context("split")?.total;
+    let split = query(&Store::new(clickhouse)?, &asked).await.context("split")?.total;
     let mut sent = Group::new("sent");
     for (key, counts) in &expected.0 {
         let class = Openness::ALL.into_iter().find(|class| class.as_str() == key.openness);
