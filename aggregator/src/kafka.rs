@@ -9,11 +9,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::{FutureProducer, Producer as _};
 use rdkafka::{ClientContext, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use crate::config::{ConfigError, Kafka};
+use crate::record;
 
 /// Suffix of the topic of dead letters.
 pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
@@ -169,6 +171,12 @@ pub(crate) fn reader_config(kafka: &Kafka, group_id: &str) -> ClientConfig {
     config.set("enable.partition.eof", "true");
     config.set("queued.max.messages.kbytes", "16384");
     config
+}
+
+/// The header `senders` of a record, if it has one. Without a value it is an empty one: nobody sent the first report.
+pub(crate) fn senders<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    let found = message.headers()?.iter().find(|header| header.key == record::HEADER_SENDERS)?;
+    Some(found.value.unwrap_or_default())
 }
 
 /// Number of partitions of `topic`, or `None` while it does not exist. Blocks up to `METADATA_TIMEOUT`.

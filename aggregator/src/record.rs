@@ -17,7 +17,6 @@
 
 use bytes::BufMut as _;
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use weighbridge_proto::report::CollectorId;
 
 /// Name of the header with the newest schema in a value.
@@ -45,12 +44,6 @@ impl Sender {
         collector.copy_from_slice(&self.collector.0);
         bytes
     }
-}
-
-/// The header `senders` of a record, if it has one. Without a value it is an empty one: nobody sent the first report.
-pub(crate) fn senders<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
-    let found = message.headers()?.iter().find(|header| header.key == HEADER_SENDERS)?;
-    Some(found.value.unwrap_or_default())
 }
 
 /// The sender of the report at `index`.

@@ -8,7 +8,7 @@ use weighbridge_proto::report;
 use super::arguments::Windows;
 use super::state::{Content, EpochName, Epochs, StoredAs};
 use crate::bounded::{Begin, Go, ReadError, Span, TopicReader};
-use crate::{config, record};
+use crate::{config, kafka, record};
 
 /// What was read of Kafka.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub(crate) fn read(task: Task<'_>, epochs: &mut Epochs) -> Result<Read, ReadErro
         let is_ahead =
             committed.get(&message.partition()).is_some_and(|committed| message.offset() >= *committed);
         read.records += 1;
-        let value = (message.payload().unwrap_or_default(), record::senders(message));
+        let value = (message.payload().unwrap_or_default(), kafka::senders(message));
         take(value, is_ahead, task.windows, epochs, &mut read);
         Go::On
     })?;

@@ -126,7 +126,7 @@ fn read(
         }
         let value = message.payload().unwrap_or_default().to_vec();
         bytes += value.len();
-        let senders = record::senders(message).map(<[u8]>::to_vec);
+        let senders = kafka::senders(message).map(<[u8]>::to_vec);
         round.push(Held { letter, key: message.key().map(<[u8]>::to_vec), value, senders });
         if round.len() < ROUND_LETTERS && bytes < ROUND_BYTES {
             return Go::On;

@@ -5,7 +5,7 @@ use weighbridge_proto::report::{self, ReportError};
 
 use super::metrics::{MALFORMED, Metrics, WINDOW};
 use super::rows::{Batch, Place, Poison};
-use crate::record;
+use crate::{kafka, record};
 
 /// A report of a layout that this binary does not know. Neither loaded nor set aside: a newer binary must read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) fn take(
     let read = Read {
         value: message.payload().unwrap_or_default(),
         key: message.key(),
-        senders: record::senders(message),
+        senders: kafka::senders(message),
     };
     take_value(&read, place, batch, metrics)?;
     metrics.records.inc();
