@@ -76,10 +76,13 @@ async fn serve(client: TcpStream, target: u16, mut network: watch::Receiver<Netw
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // The end of one is the end of both: none of our protocols goes on half closed.
+    let ask = pump(from_client, to_server, false, network.clone());
+    let answer = pump(from_server, to_client, true, network);
+    tokio::pin!(ask, answer);
+    // The end of one is the end of both: none of our protocols goes on half closed. What the network ends, each ends in its way.
     tokio::select! {
-        () = pump(from_client, to_server, false, network.clone()) => {}
-        () = pump(from_server, to_client, true, network) => {}
+        end = &mut ask => if end == End::Network { answer.await; },
+        end = &mut answer => if end == End::Network { ask.await; },
     }
 }
 
@@ -94,36 +97,51 @@ fn end_by_reset(half: OwnedWriteHalf) {
     half.forget();
 }
 
+/// Why a direction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The network: the other direction ends by it, too.
+    Network,
+    /// One of the two sides, or a gap in the answers.
+    Side,
+}
+
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     is_answer: bool,
     mut network: watch::Receiver<Network>,
-) {
+) -> End {
     let mut buffer = vec![0; 64 * 1024];
     let mut swallowed = false;
     loop {
         let now = *network.borrow_and_update();
         match now {
-            Network::Cut => return,
-            Network::Reset => return end_by_reset(to),
+            Network::Cut => return End::Network,
+            Network::Reset => {
+                end_by_reset(to);
+                return End::Network;
+            }
             Network::Silent => {
                 if network.changed().await.is_err() {
-                    return;
+                    return End::Side;
                 }
                 continue;
             }
-            Network::Whole if swallowed => return end_by_reset(to),
+            Network::Whole if swallowed => {
+                end_by_reset(to);
+                return End::Side;
+            }
             Network::Whole | Network::Slow(_) | Network::Unanswered => {}
         }
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,
             changed = network.changed() => match changed {
                 Ok(()) => continue,
-                Err(_) => return,
+                Err(_) => return End::Side,
             },
         };
-        let Ok(count @ 1..) = read else { return };
+        let Ok(count @ 1..) = read else { return End::Side };
         let now = *network.borrow();
         match now {
             Network::Slow(pause) => tokio::time::sleep(pause).await,
@@ -133,9 +151,9 @@ async fn pump(
             }
             _ => {}
         }
-        let Some(bytes) = buffer.get(..count) else { return };
+        let Some(bytes) = buffer.get(..count) else { return End::Side };
         if to.write_all(bytes).await.is_err() {
-            return;
+            return End::Side;
         }
     }
 }
