@@ -209,6 +209,9 @@ pub async fn send(client: &reqwest::Client, url: &str, plan: Plan) -> Sent {
         .post(format!("{url}{path}"))
         .timeout(REQUEST_LIMIT)
         .header("authorization", format!("Bearer {key}"))
+        // A connection that is just given back is handed to a request that waits for one, even without a pool, and the gateway may
+        // be closing it: then that request has no answer.
+        .header("connection", "close")
         .header("x-acme-team", canaries::HEADER)
         .json(&body);
     let answer = request
