@@ -21,6 +21,7 @@ pub mod ollama;
 pub mod plain_proxy;
 pub mod processes;
 pub mod scenario;
+pub mod simulated;
 pub mod telemetry;
 pub mod tls;
 pub mod truth;

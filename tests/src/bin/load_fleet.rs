@@ -18,14 +18,13 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
-use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
-use weighbridge_proto::cells::{self, Cell, CellKey, Counts};
-use weighbridge_proto::report;
+use weighbridge_proto::cells::Counts;
 use weighbridge_proto::uplink::uplink_client::UplinkClient;
-use weighbridge_proto::v1::{Choice, Operation, Outcome, ReceiptStatus, Report, Streaming, Vantage};
+use weighbridge_proto::v1::ReceiptStatus;
 use weighbridge_tests::clickhouse::ClickHouse;
 use weighbridge_tests::kafka::Kafka;
 use weighbridge_tests::processes::{Process, free_port, release_binary};
+use weighbridge_tests::simulated::Start;
 use weighbridge_tests::usage::{cpu_s, memory_kib};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -125,60 +124,14 @@ impl Rig {
     }
 }
 
-/// One of the collectors of a stream.
-struct Member {
-    id: [u8; 16],
-    boot_epoch: u64,
-    totals: Counts,
-}
-
-fn key(model: u64) -> CellKey {
-    CellKey {
-        model: ModelId(model as u32),
-        provider: ProviderId(1),
-        openness: Openness::ALL[model as usize % Openness::ALL.len()],
-        hosting: Hosting::FirstParty,
-        operation: Operation::Chat,
-        choice: Choice::First,
-        streaming: Streaming::No,
-        outcome: Outcome::Ok,
-    }
-}
-
-impl Member {
-    fn report(&mut self, sequence: u64, window_start_s: u64, arguments: &Arguments) -> Bytes {
-        let cells: Vec<Cell> = (1..=arguments.cells)
-            .map(|model| {
-                let requests = fastrand::u64(1..50);
-                let counts = Counts {
-                    requests,
-                    attempts: requests,
-                    input_tokens: requests * 700,
-                    output_tokens: requests * 90,
-                };
-                self.totals.add(&counts);
-                Cell { key: key(model), counts }
-            })
-            .collect();
-        report::seal(&Report {
-            schema: report::SCHEMA,
-            collector_id: Bytes::copy_from_slice(&self.id),
-            boot_epoch: self.boot_epoch,
-            sequence,
-            window_start_s,
-            window_s: arguments.window_s as u32,
-            catalogue_version: 2_026_112_301,
-            environment: 1,
-            vantage: Vantage::Gateway.into(),
-            gateway_product: 2,
-            cells: cells::pack(&cells),
-            total_requests: self.totals.requests,
-            total_attempts: self.totals.attempts,
-            total_input_tokens: self.totals.input_tokens,
-            total_output_tokens: self.totals.output_tokens,
-            ..Report::default()
-        })
-    }
+/// The report of one of the collectors of a stream.
+fn report(member: &mut Start, window_start_s: u64, arguments: &Arguments) -> Bytes {
+    let counted = (1..=arguments.cells as u32).map(|model| {
+        let requests = fastrand::u64(1..50);
+        let (input_tokens, output_tokens) = (requests * 700, requests * 90);
+        (model, Counts { requests, attempts: requests, input_tokens, output_tokens })
+    });
+    member.seal((window_start_s, arguments.window_s as u32), counted)
 }
 
 /// What the streams share.
@@ -193,7 +146,7 @@ struct Shared {
 /// Sends the reports of `members`, window after window, each made before its window closes.
 async fn stream(
     url: String,
-    mut members: Vec<Member>,
+    mut members: Vec<Start>,
     arguments: Arc<Arguments>,
     shared: Arc<Shared>,
     closes: Arc<Vec<(Instant, u64)>>,
@@ -216,9 +169,9 @@ async fn stream(
             }
         })
     };
-    for (sequence, (close, start_s)) in closes.iter().enumerate() {
+    for (close, start_s) in closes.iter() {
         let sealed: Vec<Bytes> =
-            members.iter_mut().map(|member| member.report(sequence as u64, *start_s, &arguments)).collect();
+            members.iter_mut().map(|member| report(member, *start_s, &arguments)).collect();
         sleep_until(*close).await;
         for report in sealed {
             room.acquire().await.expect("room").forget();
@@ -260,11 +213,10 @@ async fn drive(arguments: &Arguments) -> bool {
     let mut numbers = 0..arguments.collectors;
     let mut streams = tokio::task::JoinSet::new();
     while !numbers.is_empty() {
-        let members = numbers.by_ref().take(per_stream as usize).map(|number| Member {
-            id: (u128::from(number) + 1).to_be_bytes(),
-            boot_epoch: 1 << 60 | number,
-            totals: Counts::default(),
-        });
+        let members = numbers
+            .by_ref()
+            .take(per_stream as usize)
+            .map(|number| Start::new(u128::from(number) + 1, 1 << 60 | number));
         let (shared, closes) = (Arc::clone(&shared), Arc::clone(&closes));
         streams.spawn(stream(rig.url.clone(), members.collect(), Arc::clone(&given), shared, closes));
     }

@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
-use weighbridge_proto::cells::{self, Cell, CellKey, Counts};
-use weighbridge_proto::report;
+use weighbridge_proto::cells::Counts;
 use weighbridge_proto::uplink::uplink_client::UplinkClient;
-use weighbridge_proto::v1::{Choice, Operation, Outcome, ReceiptStatus, Report, Streaming, Vantage};
+use weighbridge_proto::v1::ReceiptStatus;
+
+use crate::simulated::Start;
 
 /// Name of a report: collector, boot epoch, sequence.
 pub(super) type Name = (u128, u64, u64);
@@ -97,10 +97,7 @@ struct Member {
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
     random: Rng,
-    id: u128,
-    boot_epoch: u64,
-    sequence: u64,
-    totals: Counts,
+    start: Start,
     /// Steps of its clock, seconds.
     clock_off_s: i64,
     spool: BTreeMap<(u64, u64), Bytes>,
@@ -110,17 +107,13 @@ struct Member {
 
 impl Member {
     fn new(ingest: Vec<String>, shared: Arc<Shared>, stop: watch::Receiver<bool>, mut random: Rng) -> Member {
-        let id = random.u128(1..);
-        let boot_epoch = random.u64(1 << 20..1 << 60);
+        let start = Start::new(random.u128(1..), random.u64(1 << 20..1 << 60));
         Member {
             ingest,
             shared,
             stop,
             random,
-            id,
-            boot_epoch,
-            sequence: 0,
-            totals: Counts::default(),
+            start,
             clock_off_s: 0,
             spool: BTreeMap::new(),
             acknowledged: Vec::new(),
@@ -222,12 +215,12 @@ impl Member {
                 // Its disk is lost: another collector, what was not acknowledged is gone.
                 15..18 => {
                     let mut truth = self.shared.truth.lock().expect("the truth");
-                    let lost = self.spool.keys().map(|(epoch, sequence)| (self.id, *epoch, *sequence));
+                    let lost = self.spool.keys().map(|(epoch, sequence)| (self.start.id, *epoch, *sequence));
                     truth.maybe.extend(lost);
                     drop(truth);
                     self.spool.clear();
                     self.acknowledged.clear();
-                    self.id = self.random.u128(1..);
+                    self.start.id = self.random.u128(1..);
                     self.begin();
                 }
                 // A clock steps by up to a day, either way, and over a change of daylight time.
@@ -242,9 +235,7 @@ impl Member {
     }
 
     fn begin(&mut self) {
-        self.boot_epoch = self.random.u64(1 << 20..1 << 60);
-        self.sequence = 0;
-        self.totals = Counts::default();
+        self.start = Start::new(self.start.id, self.random.u64(1 << 20..1 << 60));
     }
 
     fn seal(&mut self) {
@@ -262,44 +253,10 @@ impl Member {
             };
             counted.insert(self.random.u32(1..600), counts);
         }
-        counted.values().for_each(|counts| self.totals.add(counts));
-        let cells: Vec<Cell> =
-            counted.iter().map(|(model, counts)| Cell { key: key(*model), counts: *counts }).collect();
-        let report = Report {
-            schema: report::SCHEMA,
-            collector_id: Bytes::copy_from_slice(&self.id.to_be_bytes()),
-            boot_epoch: self.boot_epoch,
-            sequence: self.sequence,
-            window_start_s: start,
-            window_s: 60,
-            catalogue_version: 2_026_112_301,
-            environment: 1,
-            vantage: Vantage::Gateway.into(),
-            gateway_product: 2,
-            cells: cells::pack(&cells),
-            total_requests: self.totals.requests,
-            total_attempts: self.totals.attempts,
-            total_input_tokens: self.totals.input_tokens,
-            total_output_tokens: self.totals.output_tokens,
-            ..Report::default()
-        };
-        let name = (self.id, self.boot_epoch, self.sequence);
+        let name = (self.start.id, self.start.boot_epoch, self.start.sequence);
+        let report = self.start.seal((start, 60), counted.iter().map(|(model, counts)| (*model, *counts)));
         self.shared.truth.lock().expect("the truth").reports.insert(name, counted);
-        self.spool.insert((self.boot_epoch, self.sequence), report::seal(&report));
+        self.spool.insert((name.1, name.2), report);
         self.shared.sealed.fetch_add(1, Ordering::Relaxed);
-        self.sequence += 1;
-    }
-}
-
-fn key(model: u32) -> CellKey {
-    CellKey {
-        model: ModelId(model),
-        provider: ProviderId(1),
-        openness: Openness::ALL[model as usize % Openness::ALL.len()],
-        hosting: Hosting::FirstParty,
-        operation: Operation::Chat,
-        choice: Choice::First,
-        streaming: Streaming::No,
-        outcome: Outcome::Ok,
     }
 }
