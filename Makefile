@@ -54,6 +54,8 @@ bench: build ## Runs the benches and the load tools
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
 	scripts/install-kafka.sh
 	scripts/install-clickhouse.sh
+	cargo run --release --locked -p weighbridge-tests --bin load-ingest
+	cargo run --release --locked -p weighbridge-tests --bin load-topic
 	cargo run --release --locked -p weighbridge-tests --bin load-fleet
 	scripts/install-nginx.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-tap

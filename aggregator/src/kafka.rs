@@ -155,6 +155,8 @@ pub(crate) fn consumer_config(kafka: &Kafka, load: &crate::config::Load) -> Clie
     config.set("session.timeout.ms", "10000");
     // Bounds memory: what is fetched ahead of the batch that fills.
     config.set("queued.max.messages.kbytes", "16384");
+    // With that bound reached, librdkafka's 1 s until it looks again would be the longest step of a batch.
+    config.set("fetch.queue.backoff.ms", "20");
     config
 }
 
