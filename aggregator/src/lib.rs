@@ -30,6 +30,7 @@ mod native;
 mod ranges;
 pub mod record;
 pub mod register;
+mod retention;
 mod sabotage;
 pub mod split;
 pub mod store;
