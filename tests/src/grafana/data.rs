@@ -10,8 +10,14 @@ pub fn statements() -> Vec<String> {
     let mut all = Vec::new();
     for fleet in [HOURS, MINUTES, REGISTERED] {
         let windows = fleet.windows();
-        all.push(format!("INSERT INTO weighbridge.ledger ({LEDGER_COLUMNS}) {}", CELLS.replace("{windows}", &windows)));
-        all.push(format!("INSERT INTO weighbridge.reports ({REPORT_COLUMNS}) {}", REPORTS.replace("{windows}", &windows)));
+        all.push(format!(
+            "INSERT INTO weighbridge.ledger ({LEDGER_COLUMNS}) {}",
+            CELLS.replace("{windows}", &windows)
+        ));
+        all.push(format!(
+            "INSERT INTO weighbridge.reports ({REPORT_COLUMNS}) {}",
+            REPORTS.replace("{windows}", &windows)
+        ));
     }
     all
 }

@@ -13,6 +13,8 @@ use super::variables::{Reference, split_arguments};
 /// Shown instead of an empty panel.
 const NO_DATA: &str = "no data for this period";
 const CONDITIONAL: &str = "$__conditionalAll(";
+/// Variables whose values are ours: parts of names and of intervals, never a text.
+const BUILT_IN: &[&str] = &["database", "resolution", "resolution_coarse", "step", "step_coarse", "measure"];
 /// Panels that show rows; they need a LIMIT.
 const ROWS: &[&str] = &["table", "barchart", "piechart", "bargauge"];
 
@@ -156,7 +158,8 @@ fn panel(board: &Dashboard, panel: &Value, found: &mut Findings) {
         found.check(bounded, 15, &place, "a share without min and max");
         if !board.is_prometheus() {
             let words = ["unknown", "suppressed", "denominator"];
-            let told = words.iter().any(|word| described.to_lowercase().contains(word)) || described.contains('/');
+            let told =
+                words.iter().any(|word| described.to_lowercase().contains(word)) || described.contains('/');
             found.check(told, 4, &place, "a share whose description tells no denominator");
         }
     }
@@ -174,7 +177,12 @@ fn target_query(board: &Dashboard, target: Target<'_>, found: &mut Findings) {
         Some(1) => "table",
         _ => "",
     };
-    found.check(json["editorType"] == "sql" && json["queryType"] == kind, 1, &place, "format and queryType do not fit");
+    found.check(
+        json["editorType"] == "sql" && json["queryType"] == kind,
+        1,
+        &place,
+        "format and queryType do not fit",
+    );
     if target.is_series() {
         found.check(sql.contains("ORDER BY time"), 6, &place, "a time series that is not ORDER BY time");
         found.check(sql.contains(" AS time"), 6, &place, "a time series without a column time");
@@ -188,22 +196,30 @@ fn target_query(board: &Dashboard, target: Target<'_>, found: &mut Findings) {
 
 /// Rules 5, 7, 8, 9, 10, 11 and 15 of SQL.
 fn query(sql: &str, place: &str, found: &mut Findings) {
-    found.check(!sql.is_empty() && !sql.contains(['\t', '\r', ';']), 9, place, "empty, or a tab, a CR or a semicolon in it");
-    for reference in Reference::all(sql) {
+    found.check(
+        !sql.is_empty() && !sql.contains(['\t', '\r', ';']),
+        9,
+        place,
+        "empty, or a tab, a CR or a semicolon in it",
+    );
+    for (at, _) in sql.match_indices('$') {
+        let Some(reference) = Reference::at_start(&sql[at..]) else { continue };
         if let Some(name) = reference.name.strip_prefix("__") {
             let known = macros::KNOWN.contains(&name) || name == "conditionalAll";
             found.check(known, 5, place, &format!("$__{name} is no macro"));
-        } else if !["database", "resolution", "resolution_coarse", "step", "step_coarse", "measure"].contains(&reference.name) {
+        } else if !BUILT_IN.contains(&reference.name) {
             // As second argument of $__conditionalAll it is plain; everywhere else it is a text in quotes.
             let quoted = reference.format == Some("singlequote");
-            let plain = sql.contains(&format!(", ${})", reference.name));
-            found.check(quoted || (reference.format.is_none() && plain), 15, place, "a variable without :singlequote");
+            let second = sql[..at].ends_with(", ") && sql[at + reference.length..].starts_with(')');
+            let plain = reference.format.is_none() && second && !sql[at..].starts_with("${");
+            found.check(quoted || plain, 15, place, "a variable without :singlequote");
         }
     }
     conditions(sql, place, found);
     aliases(sql, place, found);
     if sql.contains("FROM ") {
-        let bounded = sql.contains("$__timeFilter(") || (sql.contains("$__fromTime") && sql.contains("$__toTime"));
+        let bounded =
+            sql.contains("$__timeFilter(") || (sql.contains("$__fromTime") && sql.contains("$__toTime"));
         found.check(bounded, 11, place, "no time filter");
         let tables = sql.matches("FROM $").count() + sql.matches("FROM\n(").count();
         found.check(tables == sql.matches("FROM").count(), 11, place, "a table that is not of ${database}");
@@ -220,7 +236,12 @@ fn conditions(sql: &str, place: &str, found: &mut Findings) {
         let second = arguments.get(1).map_or("", |second| second.trim());
         let plain = Reference::at_start(second)
             .is_some_and(|reference| reference.format.is_none() && reference.length == second.len());
-        found.check(arguments.len() == 2 && plain, 7, place, "second argument of $__conditionalAll is not a plain variable");
+        found.check(
+            arguments.len() == 2 && plain,
+            7,
+            place,
+            "second argument of $__conditionalAll is not a plain variable",
+        );
         let quotes = arguments.first().is_some_and(|first| first.contains(['\'', '"', '`']));
         found.check(!quotes, 8, place, "a text within $__conditionalAll");
     }
@@ -228,22 +249,25 @@ fn conditions(sql: &str, place: &str, found: &mut Findings) {
 
 /// Rule 10: ClickHouse takes an alias for the column of the same name, in filters and in aggregates too.
 fn aliases(sql: &str, place: &str, found: &mut Findings) {
-    let columns: BTreeSet<&str> = ["t.", "n.", "s."]
+    let columns: BTreeSet<&str> = ["t.", "s."]
         .iter()
         .flat_map(|prefix| sql.match_indices(prefix).map(move |(at, _)| (at, prefix.len())))
         .filter(|(at, _)| !sql[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
         .map(|(at, length)| identifier(&sql[at + length..]))
         .collect();
     for (at, matched) in sql.match_indices(" AS ") {
-        let alias = identifier(sql[at + matched.len()..].trim_start_matches('`'));
-        let is_table = sql[at + matched.len()..].starts_with(['t', 'n', 's']) && alias.len() == 1;
+        let after = &sql[at + matched.len()..];
+        let alias = after
+            .strip_prefix('`')
+            .map_or_else(|| identifier(after), |quoted| quoted.split('`').next().unwrap_or_default());
         // `time` is what a time series must be called; it is safe because every mention of the column is qualified.
-        let allowed = is_table || alias == "time" || !columns.contains(alias);
+        let allowed = alias == "time" || !columns.contains(alias);
         found.check(allowed, 10, place, &format!("the alias {alias} is a column too"));
     }
     for call in ["$__timeFilter(", "$__timeInterval("] {
         for (at, matched) in sql.match_indices(call) {
-            let qualified = sql[at + matched.len()..].split(')').next().is_some_and(|inside| inside.contains('.'));
+            let qualified =
+                sql[at + matched.len()..].split(')').next().is_some_and(|inside| inside.contains('.'));
             found.check(qualified, 10, place, "the column of a time macro is not qualified");
         }
     }
@@ -262,7 +286,9 @@ fn references(board: &Dashboard, found: &mut Findings) {
         let mut stack = vec![value];
         while let Some(value) = stack.pop() {
             match value {
-                Value::String(one) => used.extend(Reference::all(one).iter().map(|found| found.name.to_owned())),
+                Value::String(one) => {
+                    used.extend(Reference::all(one).iter().map(|found| found.name.to_owned()))
+                }
                 Value::Array(many) => stack.extend(many),
                 Value::Object(many) => stack.extend(many.values()),
                 _ => {}
@@ -273,7 +299,8 @@ fn references(board: &Dashboard, found: &mut Findings) {
     board.variables().iter().for_each(|variable| collect(&variable["query"]));
     collect(&Value::from("${datasource}"));
     let declared = |name: &str| names.contains(&name);
-    for name in used.iter().filter(|name| !name.starts_with("__") && !name.contains('.') && !name.is_empty()) {
+    for name in used.iter().filter(|name| !name.starts_with("__") && !name.contains('.') && !name.is_empty())
+    {
         let digits = name.chars().all(|c| c.is_ascii_digit());
         found.check(digits || declared(name), 13, &board.file, &format!("${name} is used and not declared"));
     }
@@ -332,7 +359,12 @@ pub fn alerts(all: &[Alert]) -> Vec<Finding> {
         found.check(json["data"][0]["datasourceUid"] == ALERT_DATASOURCE, 1, place, "another data source");
         found.check(json["data"][0]["model"]["format"] == 1, 6, place, "not a table");
         let refs: Vec<&str> = list(&json["data"]).iter().map(|query| text(&query["refId"])).collect();
-        found.check(refs == ["A", "B", "C"] && json["condition"] == "C", 15, place, "not A, B, C with condition C");
+        found.check(
+            refs == ["A", "B", "C"] && json["condition"] == "C",
+            15,
+            place,
+            "not A, B, C with condition C",
+        );
         let nodata = text(&json["noDataState"]);
         found.check(["Alerting", "OK", "NoData"].contains(&nodata), 15, place, "noDataState");
         found.check(json["execErrState"] == "Error", 15, place, "execErrState");

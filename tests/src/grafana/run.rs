@@ -215,5 +215,6 @@ fn bounds(panel: &Value, column: &str) -> Option<(f64, f64)> {
             .find(|property| property["id"] == key)
             .map_or_else(|| defaults[key].clone(), |property| property["value"].clone())
     };
-    (get("unit") == "percentunit" && column != "time").then(|| Some((get("min").as_f64()?, get("max").as_f64()?)))?
+    (get("unit") == "percentunit" && column != "time")
+        .then(|| Some((get("min").as_f64()?, get("max").as_f64()?)))?
 }

@@ -8,27 +8,94 @@ use serde_json::Value;
 use super::board::{list, text};
 
 const DASHBOARD: &[&str] = &[
-    "annotations", "description", "editable", "fiscalYearStartMonth", "graphTooltip", "links", "liveNow", "panels",
-    "preload", "refresh", "schemaVersion", "tags", "templating", "time", "timepicker", "timezone", "title", "uid",
-    "version", "weekStart",
+    "annotations",
+    "description",
+    "editable",
+    "fiscalYearStartMonth",
+    "graphTooltip",
+    "links",
+    "liveNow",
+    "panels",
+    "preload",
+    "refresh",
+    "schemaVersion",
+    "tags",
+    "templating",
+    "time",
+    "timepicker",
+    "timezone",
+    "title",
+    "uid",
+    "version",
+    "weekStart",
 ];
 const VARIABLE: &[&str] = &[
-    "allValue", "allowCustomValue", "current", "datasource", "description", "hide", "includeAll", "label", "multi",
-    "name", "options", "query", "refresh", "regex", "skipUrlSync", "sort", "type", "definition",
+    "allValue",
+    "allowCustomValue",
+    "current",
+    "datasource",
+    "description",
+    "hide",
+    "includeAll",
+    "label",
+    "multi",
+    "name",
+    "options",
+    "query",
+    "refresh",
+    "regex",
+    "skipUrlSync",
+    "sort",
+    "type",
+    "definition",
 ];
 const PANEL: &[&str] = &[
-    "datasource", "description", "fieldConfig", "gridPos", "id", "interval", "links", "maxDataPoints", "options",
-    "pluginVersion", "targets", "title", "transformations", "transparent", "type",
+    "datasource",
+    "description",
+    "fieldConfig",
+    "gridPos",
+    "id",
+    "interval",
+    "links",
+    "maxDataPoints",
+    "options",
+    "pluginVersion",
+    "targets",
+    "title",
+    "transformations",
+    "transparent",
+    "type",
 ];
 const ROW: &[&str] = &["collapsed", "gridPos", "id", "panels", "title", "type"];
 const FIELD: &[&str] = &[
-    "color", "custom", "decimals", "description", "displayName", "filterable", "links", "mappings", "max", "min",
-    "noValue", "thresholds", "unit",
+    "color",
+    "custom",
+    "decimals",
+    "description",
+    "displayName",
+    "filterable",
+    "links",
+    "mappings",
+    "max",
+    "min",
+    "noValue",
+    "thresholds",
+    "unit",
 ];
 const LINK: &[&str] = &[
-    "asDropdown", "icon", "includeVars", "keepTime", "tags", "targetBlank", "title", "tooltip", "type", "url",
+    "asDropdown",
+    "icon",
+    "includeVars",
+    "keepTime",
+    "tags",
+    "targetBlank",
+    "title",
+    "tooltip",
+    "type",
+    "url",
 ];
-const QUERY: &[&str] = &["datasource", "editorType", "format", "meta", "pluginVersion", "queryType", "rawSql", "refId"];
+const QUERY: &[&str] =
+    &["datasource", "editorType", "format", "meta", "pluginVersion", "queryType", "rawSql", "refId"];
 const PROMETHEUS: &[&str] = &["datasource", "expr", "instant", "legendFormat", "range", "refId"];
 const LEGEND: &[&str] = &["calcs", "displayMode", "placement", "showLegend"];
 const TOOLTIP: &[&str] = &["mode", "sort"];
@@ -37,7 +104,15 @@ const TOOLTIP: &[&str] = &["mode", "sort"];
 fn of_panel(kind: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
     Some(match kind {
         "stat" => (
-            &["colorMode", "graphMode", "justifyMode", "orientation", "reduceOptions", "textMode", "wideLayout"],
+            &[
+                "colorMode",
+                "graphMode",
+                "justifyMode",
+                "orientation",
+                "reduceOptions",
+                "textMode",
+                "wideLayout",
+            ],
             &[],
         ),
         "timeseries" => (
@@ -100,7 +175,8 @@ fn panel(panel: &Value, found: &mut Vec<String>) {
         for property in list(&field["properties"]) {
             keys(property, &["id", "value"], &place, found);
             let id = text(&property["id"]);
-            let known = FIELD.contains(&id) || id.strip_prefix("custom.").is_some_and(|own| custom.contains(&own));
+            let known =
+                FIELD.contains(&id) || id.strip_prefix("custom.").is_some_and(|own| custom.contains(&own));
             if !known {
                 found.push(format!("{place}: the override {id}"));
             }
@@ -120,7 +196,13 @@ fn keys(value: &Value, known: &[&str], place: &str, found: &mut Vec<String>) {
     }
 }
 
-fn whole(value: &Value, range: std::ops::RangeInclusive<i64>, place: &str, key: &str, found: &mut Vec<String>) {
+fn whole(
+    value: &Value,
+    range: std::ops::RangeInclusive<i64>,
+    place: &str,
+    key: &str,
+    found: &mut Vec<String>,
+) {
     if !value.as_i64().is_some_and(|number| range.contains(&number)) {
         found.push(format!("{place}: {key} is {value}"));
     }

@@ -1,0 +1,282 @@
+//! Every query of every panel, variable and alert, against a real ClickHouse with a month of traffic.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use weighbridge_aggregator::clock::Clock;
+use weighbridge_aggregator::config;
+use weighbridge_aggregator::load::rollup;
+use weighbridge_aggregator::migrate;
+use weighbridge_aggregator::store::Store;
+use weighbridge_tests::clickhouse::ClickHouse;
+use weighbridge_tests::grafana::board::{self, Dashboard, text};
+use weighbridge_tests::grafana::data;
+use weighbridge_tests::grafana::macros::{self, TimeRange};
+use weighbridge_tests::grafana::run::{Answer, Choice, ask, expand, judge, select, with_interval};
+use weighbridge_tests::grafana::variables::Variables;
+use weighbridge_tests::processes::release_binary;
+
+const HOUR_S: u64 = 3_600;
+const DAY_S: u64 = 86_400;
+/// A text that breaks out of quotes, a condition and a link, if anything lets it.
+const QUOTES: &str = "it's (a, \"b\") -- $model";
+
+struct World {
+    folder: TempDir,
+    clickhouse: ClickHouse,
+    now_s: u64,
+}
+
+impl World {
+    /// A migrated server with traffic, rolled up by the project's own rebuild.
+    async fn start() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let clickhouse = ClickHouse::start(folder.path()).await;
+        let configured = config::ClickHouse { url: clickhouse.url(), ..config::ClickHouse::default() };
+        let store = Store::new(&configured).unwrap();
+        migrate::up(&store, &weighbridge_catalog::embedded().export()).await.unwrap();
+        for statement in data::statements() {
+            clickhouse.query(&statement).await;
+        }
+        rollup::rebuild(&store, &Clock::default()).await.unwrap();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        World { folder, clickhouse, now_s }
+    }
+
+    fn last(&self, length: Duration) -> TimeRange {
+        self.range(self.now_s - length.as_secs(), self.now_s)
+    }
+
+    fn range(&self, from_s: u64, to_s: u64) -> TimeRange {
+        let ms = |seconds: u64| i64::try_from(seconds * 1_000).unwrap();
+        TimeRange { from_ms: ms(from_s), to_ms: ms(to_s), interval_ms: 60_000 }
+    }
+
+    async fn panel(
+        &self,
+        sql: &str,
+        range: TimeRange,
+        panel: &Value,
+        chosen: &Variables,
+    ) -> Result<Answer, String> {
+        let range = with_interval(range, panel, chosen);
+        ask(&self.clickhouse.url(), &expand(sql, range, chosen)?).await
+    }
+}
+
+fn clickhouse_boards() -> Vec<Dashboard> {
+    board::dashboards().into_iter().filter(|board| !board.is_prometheus()).collect()
+}
+
+#[tokio::test]
+async fn every_query_runs_and_its_answer_can_be_shown() {
+    let world = World::start().await;
+    let mut problems = Vec::new();
+    let mut executions = 0;
+    let ranges = [
+        ("6 hours", world.last(Duration::from_secs(6 * HOUR_S))),
+        ("7 days", world.last(Duration::from_secs(7 * DAY_S))),
+        ("a year", world.last(Duration::from_secs(365 * DAY_S))),
+    ];
+    let choices = [Choice::All, Choice::One("a".to_owned()), Choice::Odd(QUOTES.to_owned())];
+    for board in clickhouse_boards() {
+        for (name, range) in ranges {
+            for choice in &choices {
+                let chosen = match select(&world.clickhouse.url(), &board, range, choice).await {
+                    Ok(chosen) => chosen,
+                    Err(problem) => {
+                        problems.push(problem);
+                        continue;
+                    }
+                };
+                let place = |target: &str| format!("{}, {target}, {name}, {choice:?}", board.file);
+                for target in board.targets() {
+                    executions += 1;
+                    match world.panel(target.sql(), range, target.panel, &chosen).await {
+                        Err(problem) => problems.push(format!("{}: {problem}", place(&target.name()))),
+                        Ok(answer) => {
+                            let wrong = judge(target, &answer);
+                            if !wrong.is_empty() {
+                                problems.push(format!("{}: {}", place(&target.name()), wrong.join("; ")));
+                            }
+                            // With All there is something to see in every panel.
+                            let may_be_empty =
+                                *choice != Choice::All || needs_a_longer_past(target.panel, name);
+                            if answer.is_empty() && !may_be_empty {
+                                problems.push(format!("{}: nothing to see", place(&target.name())));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{executions} executions");
+    problems.extend(resolutions(&world).await);
+    problems.extend(nothing_is_shown_of_an_empty_period(&world).await);
+    problems.extend(alerts(&world).await);
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(executions > 500, "{executions}");
+    headline_agrees_with_the_command(&world).await;
+    names_with_quotes_select_what_they_name(&world).await;
+}
+
+/// Spans of four weeks and cohorts need months; a change needs a period before it.
+fn needs_a_longer_past(panel: &Value, range: &str) -> bool {
+    let title = text(&panel["title"]);
+    ["Still there", "By how much it moved"].contains(&title)
+        || (range != "a year" && title == "Cohorts")
+        || (range == "a year" && title == "Change against the period before")
+}
+
+/// Long ranges read coarse views.
+async fn resolutions(world: &World) -> Vec<String> {
+    let boards = clickhouse_boards();
+    let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
+    let mut problems = Vec::new();
+    for (hours, fine, coarse) in
+        [(6, "1m", "1h"), (7, "1h", "1h"), (14 * 24, "1h", "1h"), (14 * 24 + 1, "1d", "1d")]
+    {
+        let range = world.last(Duration::from_secs(hours * HOUR_S));
+        let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+        let found = expand("${resolution} ${resolution_coarse}", range, &chosen).unwrap();
+        if found != format!("{fine} {coarse}") {
+            problems.push(format!("{hours} hours read {found}"));
+        }
+    }
+    problems
+}
+
+/// A period without traffic: null or no row, so that Grafana shows `no data for this period`; never 0 and never NaN.
+async fn nothing_is_shown_of_an_empty_period(world: &World) -> Vec<String> {
+    let mut problems = Vec::new();
+    let range = world.range(world.now_s - 400 * DAY_S, world.now_s - 390 * DAY_S);
+    for board in clickhouse_boards() {
+        let chosen = select(&world.clickhouse.url(), &board, range, &Choice::All).await.unwrap();
+        for target in board.targets() {
+            match world.panel(target.sql(), range, target.panel, &chosen).await {
+                Ok(answer) if answer.is_empty() => {}
+                Ok(answer) => {
+                    problems.push(format!("{}, {}: {:?} of nothing", board.file, target.name(), answer.rows))
+                }
+                Err(problem) => {
+                    problems.push(format!("{}, {}, empty period: {problem}", board.file, target.name()))
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Each alert gives one number, and the number that belongs to a healthy system with 8 % of unknown traffic.
+async fn alerts(world: &World) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut values = Vec::new();
+    for alert in board::alerts() {
+        let seconds = |before: i64| world.now_s - u64::try_from(before).unwrap();
+        let range = world.range(seconds(alert.from_s), seconds(alert.to_s));
+        let uid = text(&alert.json["uid"]).to_owned();
+        match ask(&world.clickhouse.url(), &macros::expand(&alert.sql, range).unwrap()).await {
+            Ok(answer)
+                if answer.rows.len() == 1
+                    && answer.columns.len() == 1
+                    && answer.columns[0].1.contains("Float64") =>
+            {
+                values.push((uid, answer.rows[0][0].as_f64()));
+            }
+            other => problems.push(format!("{uid}: {other:?}")),
+        }
+    }
+    println!("alerts: {values:?}");
+    let holds = |uid: &str, test: fn(f64) -> bool| {
+        values.iter().any(|(name, value)| name == uid && value.is_some_and(test))
+    };
+    for (uid, test) in [
+        ("weighbridge-no-data", (|value| value > 1_000.0) as fn(f64) -> bool),
+        ("weighbridge-unknown-share", |value| value > 0.05 && value < 0.2),
+        ("weighbridge-open-share-moved", |value| value < 0.1),
+        ("weighbridge-collectors-fell", |value| value >= 0.8),
+    ] {
+        if !holds(uid, test) {
+            problems.push(format!("{uid} gives {values:?}"));
+        }
+    }
+    problems
+}
+
+/// The stat of the overview and `weighbridge-aggregator split` over the same whole hours.
+async fn headline_agrees_with_the_command(world: &World) {
+    let to_s = world.now_s / HOUR_S * HOUR_S;
+    let range = world.range(to_s - 7 * DAY_S, to_s);
+    let boards = clickhouse_boards();
+    let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
+    let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+    let mut shown = Vec::new();
+    for (title, column) in [
+        ("Open share", "open_share"),
+        ("Bounds of the open share", "lower"),
+        ("Bounds of the open share", "upper"),
+        ("Traffic counted", "total"),
+    ] {
+        let target = overview.targets().into_iter().find(|target| target.panel["title"] == title).unwrap();
+        let answer = world.panel(target.sql(), range, target.panel, &chosen).await.unwrap();
+        shown.push(answer.value(column).unwrap());
+    }
+    let at = |seconds: u64| async move {
+        world
+            .clickhouse
+            .query(&format!("SELECT formatDateTime(toDateTime({seconds}, 'UTC'), '%FT%TZ')"))
+            .await
+    };
+    let config = world.folder.path().join("aggregator.yaml");
+    std::fs::write(&config, format!("clickhouse: {{url: '{}'}}\n", world.clickhouse.url())).unwrap();
+    let mut command = Command::new(release_binary("weighbridge-aggregator"));
+    command.env("WEIGHBRIDGE_CONFIG", &config).args([
+        "split",
+        "--format",
+        "json",
+        "--from",
+        &at(to_s - 7 * DAY_S).await,
+    ]);
+    let output = command.args(["--to", &at(to_s).await]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let split: Value = serde_json::from_slice(&output.stdout).unwrap();
+    println!("dashboard {shown:?}, command {split}");
+    let told = requests_by_class(&split);
+    let (open, closed, unknown) = (told[0], told[1], told[2]);
+    let all = open + closed + unknown;
+    let expected = [open / (open + closed), open / all, (open + unknown) / all, all];
+    for (shown, expected) in shown.iter().zip(expected) {
+        assert!((shown - expected).abs() < 1e-9 * expected.abs().max(1.0), "{shown} {expected}");
+    }
+}
+
+/// Requests of open, closed and unknown models in the answer of `split --format json`.
+fn requests_by_class(split: &Value) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    for group in board::list(&split["groups"]) {
+        let requests = group["requests"]["total"].as_f64().or_else(|| group["total"]["requests"].as_f64());
+        let at = match text(&group["key"]) {
+            "closed" => 1,
+            "unknown" => 2,
+            _ => 0,
+        };
+        sums[at] += requests.unwrap_or_else(|| panic!("no requests in {group}"));
+    }
+    sums
+}
+
+/// A value with a quote finds its rows: nothing is lost in quoting.
+async fn names_with_quotes_select_what_they_name(world: &World) {
+    let sql = "SELECT countIf(name = ${name:singlequote}) AS found FROM (SELECT 'it\\'s' AS name)";
+    let chosen = Variables::from([(
+        "name".to_owned(),
+        weighbridge_tests::grafana::variables::Selection::Many(vec!["it's".to_owned()]),
+    )]);
+    let answer =
+        ask(&world.clickhouse.url(), &expand(sql, world.last(Duration::from_secs(1)), &chosen).unwrap())
+            .await;
+    assert_eq!(answer.unwrap().value("found"), Some(1.0));
+}
