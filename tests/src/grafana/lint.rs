@@ -14,7 +14,17 @@ use super::variables::{Reference, split_arguments};
 const NO_DATA: &str = "no data for this period";
 const CONDITIONAL: &str = "$__conditionalAll(";
 /// Variables whose values are ours: parts of names and of intervals, never a text.
-const BUILT_IN: &[&str] = &["database", "resolution", "resolution_coarse", "step", "step_coarse", "measure"];
+const BUILT_IN: &[&str] = &[
+    "database",
+    "resolution",
+    "resolution_coarse",
+    "step",
+    "step_coarse",
+    "measure",
+    "heard",
+    "silent",
+    "present",
+];
 /// Panels that show rows; they need a LIMIT.
 const ROWS: &[&str] = &["table", "barchart", "piechart", "bargauge"];
 

@@ -70,6 +70,7 @@ fn interval_s(text: &str) -> i64 {
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
+        "w" => 604_800,
         other => panic!("{text:?}: an interval in {other:?}"),
     };
     number.parse::<i64>().unwrap_or_else(|_| panic!("{text:?} is no interval")) * unit

@@ -48,7 +48,7 @@ const BREAKAGES: &[Breakage] = &[
     ("a share without its denominator", 4, |json| {
         panel(json)["description"] = json!("What part of the traffic it is, in each interval.");
     }),
-    ("a macro that is none", 5, |json| sql(json, "$__timeInterval", "$__timeInterva")),
+    ("a macro that is none", 5, |json| sql(json, "$__fromTime", "$__fromTim")),
     ("an unsorted series", 6, |json| sql(json, "ORDER BY time", "ORDER BY open")),
     ("a series without smallest interval", 6, |json| panel(json)["interval"] = Value::Null),
     ("a condition on a formatted variable", 7, |json| {
@@ -59,7 +59,7 @@ const BREAKAGES: &[Breakage] = &[
     ("an alias that is a column", 10, |json| {
         sql(json, " AS open,", " AS requests, sum(t.requests) AS open,")
     }),
-    ("a time macro over the alias", 10, |json| sql(json, "$__timeInterval(t.time)", "$__timeInterval(time)")),
+    ("a time macro over the alias", 10, |json| sql(json, "WHERE ", "WHERE $__timeFilter(time) AND ")),
     ("a query of all times", 11, |json| sql(json, "$__fromTime", "toDateTime(0)")),
     ("a table of a fixed database", 11, |json| sql(json, "${database}.", "weighbridge.")),
     ("rows without limit", 12, |json| {

@@ -76,7 +76,8 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     let mut problems = Vec::new();
     let mut executions = 0;
     let ranges = [
-        ("6 hours", world.last(Duration::from_secs(6 * HOUR_S))),
+        ("2 hours", world.last(Duration::from_secs(2 * HOUR_S))),
+        ("2 days", world.last(Duration::from_secs(2 * DAY_S))),
         ("7 days", world.last(Duration::from_secs(7 * DAY_S))),
         ("a year", world.last(Duration::from_secs(365 * DAY_S))),
     ];
@@ -136,9 +137,15 @@ async fn resolutions(world: &World) -> Vec<String> {
     let boards = clickhouse_boards();
     let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
     let mut problems = Vec::new();
-    for (hours, fine, coarse) in
-        [(6, "1m", "1h"), (7, "1h", "1h"), (14 * 24, "1h", "1h"), (14 * 24 + 1, "1d", "1d")]
-    {
+    let days = 24;
+    for (hours, fine, coarse) in [
+        (3, "1m", "1h"),
+        (4, "1h", "1h"),
+        (3 * days, "1h", "1h"),
+        (3 * days + 1, "1d", "1d"),
+        (60 * days, "1d", "1d"),
+        (60 * days + 1, "1w", "1w"),
+    ] {
         let range = world.last(Duration::from_secs(hours * HOUR_S));
         let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
         let found = expand("${resolution} ${resolution_coarse}", range, &chosen).unwrap();
