@@ -29,6 +29,14 @@ impl Answer {
         self.rows.iter().flatten().all(Value::is_null)
     }
 
+    /// Columns that hold nothing but null and 0: a filter that never holds, or data that the test does not have.
+    pub fn dead_columns(&self) -> Vec<&str> {
+        let alive = |value: &Value| !value.is_null() && value.as_f64() != Some(0.0);
+        let dead = |at: &usize| !self.rows.iter().any(|row| alive(&row[*at]));
+        let names = self.columns.iter().map(|(name, _)| name.as_str()).enumerate();
+        names.filter(|(at, _)| dead(at)).map(|(_, name)| name).collect()
+    }
+
     /// The first value of a column.
     pub fn value(&self, column: &str) -> Option<f64> {
         let at = self.columns.iter().position(|(name, _)| name == column)?;
