@@ -20,10 +20,10 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    fn from_s(self) -> i64 {
+    fn first_s(self) -> i64 {
         self.from_ms.div_euclid(1000)
     }
-    fn to_s(self) -> i64 {
+    fn last_s(self) -> i64 {
         self.to_ms.div_euclid(1000)
     }
 }
@@ -102,9 +102,9 @@ fn arguments(inside: &str) -> Option<(Vec<&str>, &str)> {
 fn expansion(name: &str, arguments: &[String], range: TimeRange) -> Result<String, String> {
     let seconds = |s: i64| format!("toDateTime({s})");
     let millis = |ms: i64| format!("fromUnixTimestamp64Milli({ms})");
-    let (from, to) = (seconds(range.from_s()), seconds(range.to_s()));
+    let (from, to) = (seconds(range.first_s()), seconds(range.last_s()));
     let (from_ms, to_ms) = (millis(range.from_ms), millis(range.to_ms));
-    let (from_day, to_day) = (date(range.from_s()), date(range.to_s()));
+    let (from_day, to_day) = (date(range.first_s()), date(range.last_s()));
     let width = (range.interval_ms / 1000).max(1);
     let between = |column: &str, from: &str, to: &str| format!("{column} >= {from} AND {column} <= {to}");
     let bucket = |column: &str, seconds: i64| {
