@@ -15,6 +15,7 @@
 //! time. A report may travel many times; its rows carry its name as their key and count once.
 
 pub mod admin;
+pub mod answers;
 pub mod audit;
 mod backoff;
 mod bounded;
