@@ -31,6 +31,7 @@ mod native;
 mod ranges;
 pub mod record;
 pub mod register;
+pub mod report;
 mod sabotage;
 pub mod split;
 pub mod store;

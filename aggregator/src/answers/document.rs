@@ -13,6 +13,8 @@ pub enum Cell {
     Share(f64),
     /// A difference of shares, between -1 and 1.
     Change(f64),
+    /// The bounds of a share.
+    Between(f64, f64),
     /// A number with one decimal.
     Number(f64),
     /// There is no such number: a share of nothing.

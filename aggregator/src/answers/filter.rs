@@ -161,6 +161,27 @@ impl Filter {
         self.operations.iter().map(|operation| operation.name()).collect()
     }
 
+    /// The options that make it, each with a blank before it; nothing for what is so anyway.
+    pub fn as_options(&self) -> String {
+        let otherwise = Filter::default();
+        let mut options = String::new();
+        if self.environments != otherwise.environments {
+            options.push_str(&format!(" --environment {}", self.environment_names().join(",")));
+        }
+        if self.vantage != otherwise.vantage {
+            options.push_str(&format!(" --vantage {}", self.vantage.name()));
+        }
+        if self.operations.len() == Operation::ALL.len() {
+            options.push_str(" --operation all");
+        } else if self.operations != otherwise.operations {
+            options.push_str(&format!(" --operation {}", self.operation_names().join(",")));
+        }
+        if self.outcome == OutcomeFilter::All {
+            options.push_str(" --outcome all");
+        }
+        options
+    }
+
     /// In words.
     pub fn in_words(&self) -> String {
         let outcome = match self.outcome {

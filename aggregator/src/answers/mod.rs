@@ -10,13 +10,13 @@ mod filter;
 mod period;
 mod render;
 
+pub(crate) use document::share_of;
 pub use document::{Cell, Document, Grid};
 pub use filter::{Filter, FilterArguments, OutcomeFilter};
-pub(crate) use period::{instant, rfc3339};
 pub use period::{Period, PeriodArguments};
-pub(crate) use document::share_of;
-pub(crate) use render::{NO_DATA, escaped, grouped_digits, markdown_table, no_data_row, percent};
+pub(crate) use period::{instant, rfc3339};
 pub use render::{Format, render};
+pub(crate) use render::{NO_DATA, escaped, grouped_digits, markdown_table, no_data_row, percent};
 
 use crate::store::StoreError;
 

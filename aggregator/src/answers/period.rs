@@ -46,9 +46,8 @@ impl PeriodArguments {
     /// # Errors
     /// As above, and a time within an hour.
     pub fn hours(&self, now_s: u64, otherwise: &str) -> Result<Period, AnswerError> {
-        self.ending(now_s, SECONDS_PER_HOUR)?.whole(SECONDS_PER_HOUR, || {
-            format!("the rollup holds whole hours; give a full hour{otherwise}")
-        })
+        self.ending(now_s, SECONDS_PER_HOUR)?
+            .whole(SECONDS_PER_HOUR, || format!("the rollup holds whole hours; give a full hour{otherwise}"))
     }
 
     /// As `period`, of whole days.
@@ -71,8 +70,9 @@ impl PeriodArguments {
             None => to - DEFAULT_PERIOD,
         };
         if from >= to {
-            let problem =
-                format!("{from} is not before --to {to}; the end is excluded, so one day is --from D --to D+1");
+            let problem = format!(
+                "{from} is not before --to {to}; the end is excluded, so one day is --from D --to D+1"
+            );
             return Err(refuse("--from", problem));
         }
         if from < OffsetDateTime::UNIX_EPOCH {

@@ -63,6 +63,7 @@ impl Cell {
             Cell::Count(count) => count.to_string(),
             Cell::Share(share) => percent(*share),
             Cell::Change(change) => format!("{:+.1} points", change * 100.0),
+            Cell::Between(lower, upper) => format!("{} and {}", percent(*lower), percent(*upper)),
             Cell::Number(number) => format!("{number:.1}"),
             Cell::Nothing => "-".to_owned(),
             Cell::Suppressed => SUPPRESSED.to_owned(),
@@ -74,6 +75,7 @@ impl Cell {
             Cell::Text(text) => json!(text),
             Cell::Count(count) => json!(count),
             Cell::Share(number) | Cell::Change(number) | Cell::Number(number) => json!(number),
+            Cell::Between(lower, upper) => json!([lower, upper]),
             Cell::Nothing => Value::Null,
             Cell::Suppressed => json!(SUPPRESSED),
         }
@@ -84,6 +86,7 @@ impl Cell {
             Cell::Text(text) => csv_field(text),
             Cell::Count(count) => count.to_string(),
             Cell::Share(number) | Cell::Change(number) | Cell::Number(number) => number.to_string(),
+            Cell::Between(lower, upper) => format!("{lower} {upper}"),
             Cell::Nothing => String::new(),
             Cell::Suppressed => SUPPRESSED.to_owned(),
         }

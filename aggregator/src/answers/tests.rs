@@ -8,7 +8,12 @@ fn document(rows: Vec<Vec<Cell>>) -> Document {
     rows.into_iter().for_each(|row| grid.push(row));
     let mut asked = Map::new();
     asked.insert("from".to_owned(), json!("2026-11-01T00:00:00Z"));
-    Document { heading: "what | was asked".to_owned(), asked, tables: vec![grid], notes: vec!["a note".into()] }
+    Document {
+        heading: "what | was asked".to_owned(),
+        asked,
+        tables: vec![grid],
+        notes: vec!["a note".into()],
+    }
 }
 
 #[test]
@@ -22,10 +27,7 @@ fn cells_in_every_form() {
         "what | was asked\n\nspan start    any open       change\na                12.5%  -5.0 points\n\
          b           suppressed            -\n\na note\n"
     );
-    assert_eq!(
-        render(&document, Format::Csv),
-        "span_start,any_open,change\na,0.125,-0.05\nb,suppressed,\n"
-    );
+    assert_eq!(render(&document, Format::Csv), "span_start,any_open,change\na,0.125,-0.05\nb,suppressed,\n");
     assert_eq!(
         render(&document, Format::Markdown),
         "what \\| was asked\n\n**Spans**\n\n| span start | any open | change |\n| :-- | --: | --: |\n\
@@ -66,7 +68,8 @@ fn days_and_hours() {
     let period = PeriodArguments::default().days(1_795_435_200 + 5).unwrap();
     assert_eq!(period.to.unix_timestamp() % 86_400, 0);
     assert_eq!((period.to - period.from).whole_days(), 28);
-    let error = PeriodArguments { from: None, to: Some("1970-01-02".into()) }.days(0).unwrap_err().to_string();
+    let error =
+        PeriodArguments { from: None, to: Some("1970-01-02".into()) }.days(0).unwrap_err().to_string();
     assert!(error.starts_with("--from"), "{error}");
 }
 

@@ -76,7 +76,9 @@ impl Counting {
     /// In words.
     pub const fn rule(self) -> &'static str {
         match self {
-            Counting::PerModel => "each model by its own weights on the day; unknown is shown apart (the headline)",
+            Counting::PerModel => {
+                "each model by its own weights on the day; unknown is shown apart (the headline)"
+            }
             Counting::UnknownClosed => "unknown counts as closed (lower bound)",
             Counting::UnknownOpen => "unknown counts as open (upper bound)",
             Counting::KnownOnly => "unknown is left out of the total",

@@ -15,7 +15,7 @@ mod render;
 pub use counting::Counting;
 pub use query::query;
 pub use render::render;
-pub(crate) use render::{class_grid, headline_grid, part_grid};
+pub(crate) use render::{class_grid, counting_grid, headline_grid, part_grid};
 
 use serde::Serialize;
 use weighbridge_catalog::Openness;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{By, Counting, Group, Measure, Source, Split};
+use super::{By, Counting, Group, Measure, Shares, Source, Split};
 use crate::answers::{self, Cell, Document, Format, Grid, NO_DATA, no_data_row, rfc3339, share_of};
 use crate::table::csv_field;
 
@@ -101,7 +101,11 @@ fn document(split: &Split) -> Document {
         rfc3339(query.period.to),
         query.filter.in_words(),
     );
-    let groups = if query.by == By::Openness { class_grid(split) } else { part_grid(split) };
+    let groups = match query.by {
+        By::Openness => class_grid(split),
+        By::Counting => counting_grid(split),
+        _ => part_grid(split),
+    };
     let tables = if split.is_empty() {
         vec![Grid::new("groups", "", &[])]
     } else {
@@ -139,7 +143,37 @@ pub(crate) fn class_grid(split: &Split) -> Grid {
     grid
 }
 
-/// Groups with the split of each, for requests and for tokens. Ways of counting have no total: each is the whole.
+/// Ways of counting, each of the whole, and how far each is from the first, the program's own.
+pub(crate) fn counting_grid(split: &Split) -> Grid {
+    let columns = [
+        "counting",
+        "open_of_requests",
+        "open_of_input_tokens",
+        "open_of_output_tokens",
+        "open_of_tokens",
+        "unknown_of_requests",
+        "difference_of_requests",
+    ];
+    let mut grid = Grid::new("groups", "Open share by way of counting", &columns);
+    let open = |group: &Group, measure| group.shares(measure).map(|shares| shares.open);
+    let own = open(&split.total, Measure::Requests);
+    for group in &split.groups {
+        let requests = group.shares(Measure::Requests);
+        let difference = requests.zip(own).map(|(requests, own)| requests.open - own);
+        grid.push(vec![
+            Cell::text(&group.key),
+            Cell::share(open(group, Measure::Requests)),
+            Cell::share(open(group, Measure::InputTokens)),
+            Cell::share(open(group, Measure::OutputTokens)),
+            Cell::share(open(group, Measure::Tokens)),
+            Cell::share(requests.map(|shares| shares.unknown)),
+            Cell::change(difference),
+        ]);
+    }
+    grid
+}
+
+/// Groups with the split of each, for requests and for tokens.
 pub(crate) fn part_grid(split: &Split) -> Grid {
     let by = split.query.by;
     let columns = [
@@ -151,15 +185,13 @@ pub(crate) fn part_grid(split: &Split) -> Grid {
         "restricted",
         "closed",
         "unknown",
-        "open_lower",
-        "open_upper",
+        "open_is_between",
         "open_of_tokens",
         "closed_of_tokens",
         "unknown_of_tokens",
     ];
     let mut grid = Grid::new("groups", format!("Requests and tokens by {}", by.name()), &columns);
-    let total = Some(&split.total).filter(|_| by != By::Counting);
-    for group in split.groups.iter().chain(total) {
+    for group in split.groups.iter().chain([&split.total]) {
         let sums = group.total();
         let requests = group.shares(Measure::Requests);
         let tokens = group.shares(Measure::Tokens);
@@ -170,8 +202,7 @@ pub(crate) fn part_grid(split: &Split) -> Grid {
             Cell::share(requests.map(|shares| shares.restricted)),
             Cell::share(requests.map(|shares| shares.closed)),
             Cell::share(requests.map(|shares| shares.unknown)),
-            Cell::share(requests.map(|shares| shares.open_lower)),
-            Cell::share(requests.map(|shares| shares.open_upper)),
+            between(requests),
             Cell::share(tokens.map(|shares| shares.open)),
             Cell::share(tokens.map(|shares| shares.closed)),
             Cell::share(tokens.map(|shares| shares.unknown)),
@@ -187,17 +218,18 @@ pub(crate) fn headline_grid(total: &Group) -> Grid {
     let mut grid = Grid::new("headline", "The split", &columns);
     for measure in Measure::ALL {
         let shares = total.shares(measure);
-        let between = shares.map(|s| {
-            format!("{} and {}", answers::percent(s.open_lower), answers::percent(s.open_upper))
-        });
         grid.push(vec![
             Cell::text(measure.name()),
             Cell::share(shares.map(|shares| shares.open)),
             Cell::share(shares.map(|shares| shares.restricted)),
             Cell::share(shares.map(|shares| shares.closed)),
             Cell::share(shares.map(|shares| shares.unknown)),
-            between.map_or(Cell::Nothing, Cell::Text),
+            between(shares),
         ]);
     }
     grid
+}
+
+fn between(shares: Option<Shares>) -> Cell {
+    shares.map_or(Cell::Nothing, |shares| Cell::Between(shares.open_lower, shares.open_upper))
 }

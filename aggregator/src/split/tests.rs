@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use weighbridge_proto::v1::Operation;
 
 fn arguments() -> SplitArguments {
-    let period =
-        PeriodArguments { from: Some("2026-11-01".to_owned()), to: Some("2026-11-02".to_owned()) };
+    let period = PeriodArguments { from: Some("2026-11-01".to_owned()), to: Some("2026-11-02".to_owned()) };
     SplitArguments { period, ..SplitArguments::default() }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use weighbridge_aggregator::config;
 use weighbridge_aggregator::answers::{Filter, Period};
+use weighbridge_aggregator::config;
 use weighbridge_aggregator::split::{By, Group, Source, SplitQuery, Sums, query};
 use weighbridge_aggregator::store::Store;
 use weighbridge_catalog::{ModelId, Openness};
