@@ -96,7 +96,7 @@ impl FilterArguments {
 }
 
 /// Environments by name, or `all`.
-pub(super) fn environments(text: &str) -> Result<Vec<Environment>, AnswerError> {
+pub(crate) fn environments(text: &str) -> Result<Vec<Environment>, AnswerError> {
     named("--environment", text, Environment::ALL, Environment::name, Environment::from_name)
 }
 

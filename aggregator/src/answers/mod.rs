@@ -9,14 +9,17 @@ mod document;
 mod filter;
 mod period;
 mod render;
+mod view;
 
 pub(crate) use document::share_of;
 pub use document::{Cell, Document, Grid};
+pub(crate) use filter::environments;
 pub use filter::{Filter, FilterArguments, OutcomeFilter};
 pub use period::{Period, PeriodArguments};
 pub(crate) use period::{instant, rfc3339};
 pub use render::{Format, render};
 pub(crate) use render::{NO_DATA, escaped, grouped_digits, markdown_table, no_data_row, percent};
+pub(crate) use view::{Column, Kind, View};
 
 use crate::store::StoreError;
 

@@ -1,7 +1,7 @@
 //! The period of an answer: start included, end excluded, UTC.
 
 use time::format_description::well_known::{Iso8601, Rfc3339};
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
 
 use super::{AnswerError, refuse};
 
@@ -38,7 +38,7 @@ impl PeriodArguments {
     /// # Errors
     /// A time that is none, or an end that is not after the start.
     pub fn period(&self, now_s: u64) -> Result<Period, AnswerError> {
-        self.ending(now_s, SECONDS_PER_HOUR)
+        self.ending(now_s, SECONDS_PER_HOUR, DEFAULT_PERIOD)
     }
 
     /// As `period`, of whole hours.
@@ -46,7 +46,7 @@ impl PeriodArguments {
     /// # Errors
     /// As above, and a time within an hour.
     pub fn hours(&self, now_s: u64, otherwise: &str) -> Result<Period, AnswerError> {
-        self.ending(now_s, SECONDS_PER_HOUR)?
+        self.ending(now_s, SECONDS_PER_HOUR, DEFAULT_PERIOD)?
             .whole(SECONDS_PER_HOUR, || format!("the rollup holds whole hours; give a full hour{otherwise}"))
     }
 
@@ -55,19 +55,27 @@ impl PeriodArguments {
     /// # Errors
     /// As above, and a time within a day.
     pub fn days(&self, now_s: u64) -> Result<Period, AnswerError> {
-        self.ending(now_s, SECONDS_PER_DAY)?.whole(SECONDS_PER_DAY, || {
+        self.days_of(now_s, DEFAULT_PERIOD)
+    }
+
+    /// As `days`, beginning this long before `--to` without `--from`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn days_of(&self, now_s: u64, otherwise: Duration) -> Result<Period, AnswerError> {
+        self.ending(now_s, SECONDS_PER_DAY, otherwise)?.whole(SECONDS_PER_DAY, || {
             "this answer is counted by whole days, UTC; give a date like 2026-11-01".to_owned()
         })
     }
 
-    fn ending(&self, now_s: u64, step_s: i64) -> Result<Period, AnswerError> {
+    fn ending(&self, now_s: u64, step_s: i64, otherwise: Duration) -> Result<Period, AnswerError> {
         let to = match &self.to {
             Some(text) => instant("--to", text)?,
             None => end_of(now_s, step_s),
         };
         let from = match &self.from {
             Some(text) => instant("--from", text)?,
-            None => to - DEFAULT_PERIOD,
+            None => to - otherwise,
         };
         if from >= to {
             let problem = format!(
@@ -98,13 +106,37 @@ impl Period {
         format!("{column} >= toDateTime({from}, 'UTC') AND {column} < toDateTime({to}, 'UTC')")
     }
 
-    /// As `covers_time`, for a Date: the days that the period touches.
-    pub(crate) fn covers_day(&self, column: &str) -> String {
+    /// For a Date on which a span of four weeks begins.
+    pub(crate) fn overlaps_span(&self, column: &str) -> String {
         let (from, to) = (self.from.unix_timestamp(), self.to.unix_timestamp());
         format!(
-            "{column} >= toDate(toDateTime({from}, 'UTC'), 'UTC') AND {column} <= toDate(toDateTime({}, 'UTC'), 'UTC')",
+            "{column} >= toDate(toDateTime({from}, 'UTC'), 'UTC') - 27 AND {column} <= toDate(toDateTime({}, 'UTC'), 'UTC')",
             to - 1
         )
+    }
+
+    /// For a Date on which a month begins.
+    pub(crate) fn overlaps_month(&self, column: &str) -> String {
+        let (from, to) = (self.from.unix_timestamp(), self.to.unix_timestamp());
+        format!(
+            "{column} >= toStartOfMonth(toDateTime({from}, 'UTC')) AND {column} <= toDate(toDateTime({}, 'UTC'), 'UTC')",
+            to - 1
+        )
+    }
+
+    /// The whole days that it touches.
+    pub(crate) fn days_touched(&self) -> Period {
+        let from = self.from.replace_time(Time::MIDNIGHT);
+        let to = match self.to.time() == Time::MIDNIGHT {
+            true => self.to,
+            false => self.to.replace_time(Time::MIDNIGHT) + Duration::days(1),
+        };
+        Period { from, to }
+    }
+
+    /// Whether it begins and ends at midnight.
+    pub(crate) fn is_of_days(&self) -> bool {
+        *self == self.days_touched()
     }
 }
 

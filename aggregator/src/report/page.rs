@@ -47,6 +47,13 @@ pub(super) enum Plot {
 const DESCRIBED: usize = 12;
 
 impl Figure {
+    pub(super) fn has_rows(&self) -> bool {
+        match &self.plot {
+            Plot::Bars(rows) | Plot::Columns(rows) => !rows.is_empty(),
+            Plot::Ranges(rows) => !rows.is_empty(),
+        }
+    }
+
     fn name_of(&self, tone: Tone) -> &'static str {
         self.legend.iter().find(|(own, _)| *own == tone).map_or("", |(_, name)| name)
     }

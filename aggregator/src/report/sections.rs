@@ -1,15 +1,17 @@
 //! From figures to sections. Pure: the same figures make the same page.
 
+mod answers;
+mod methods;
+
+use time::{OffsetDateTime, Time};
 use weighbridge_catalog::Openness;
 
 use super::ReportQuery;
 use super::charts::{Bar, Range, Tone};
-use super::figures::Figures;
+use super::figures::{Figures, cohorts, environments_named};
 use super::page::{Figure, Page, Plot, Section};
-use crate::answers::{Cell, Grid, NO_DATA, percent, rfc3339};
-use crate::split::{
-    By, Counting, Group, Measure, Split, class_grid, counting_grid, headline_grid, part_grid,
-};
+use crate::answers::{Cell, Document, Grid, NO_DATA, Period, percent, rfc3339};
+use crate::split::{Counting, Group, Measure, Split, class_grid, counting_grid, headline_grid, part_grid};
 
 /// Rows of a chart and of a table of models; the command has all.
 const TOP: usize = 25;
@@ -39,12 +41,20 @@ pub(super) fn page(query: &ReportQuery, figures: &Figures) -> Page {
     let commands = Commands::new(query);
     let sections = vec![
         headline(figures, &commands),
+        side_by_side(figures, &commands),
         over_time(figures, &commands),
         countings(figures, &commands),
         populations(figures, &commands),
         grouped("environment", "Prototype or production?", &figures.environment, &commands),
         grouped("hosting", "Who can run it?", &figures.hosting, &commands),
         grouped("licences", "How free are the weights?", &figures.licence, &commands),
+        answers::adoption(figures, &commands),
+        answers::production(figures, &commands),
+        answers::fallbacks(figures, &commands),
+        answers::retention(figures, &commands),
+        answers::models(figures, &commands),
+        answers::coverage(figures, &commands),
+        methods::section(figures),
     ];
     Page { title: "Where the AI traffic went".to_owned(), scope, sections }
 }
@@ -52,22 +62,48 @@ pub(super) fn page(query: &ReportQuery, figures: &Figures) -> Page {
 /// The command line of a figure.
 struct Commands {
     period: String,
+    /// The days that the period touches.
+    days: String,
+    /// The months whose collectors can be followed into it.
+    cohorts: String,
     filter: String,
+    /// The environments of the filter.
+    environment: String,
 }
 
 impl Commands {
     fn new(query: &ReportQuery) -> Commands {
-        let time = |at: time::OffsetDateTime| match at.time() == time::Time::MIDNIGHT {
+        let time = |at: OffsetDateTime| match at.time() == Time::MIDNIGHT {
             true => at.date().to_string(),
             false => rfc3339(at),
         };
-        let period = format!(" --from {} --to {}", time(query.period.from), time(query.period.to));
-        Commands { period, filter: query.filter.as_options() }
+        let options = |period: &Period| format!(" --from {} --to {}", time(period.from), time(period.to));
+        let environment = match environments_named(&query.filter).as_slice() {
+            [] => String::new(),
+            names => format!(" --environment {}", names.join(",")),
+        };
+        Commands {
+            period: options(&query.period),
+            days: options(&query.period.days_touched()),
+            cohorts: options(&cohorts(&query.period)),
+            filter: query.filter.as_options(),
+            environment,
+        }
     }
 
-    /// The program's subcommand over the report's period and filter.
+    /// A command over the report's period and filter.
     fn with_filter(&self, command: &str, more: &str) -> String {
         format!("weighbridge-aggregator {command}{}{}{more}", self.period, self.filter)
+    }
+
+    /// A command over the report's period and environments.
+    fn with_environment(&self, command: &str) -> String {
+        format!("weighbridge-aggregator {command}{}{}", self.period, self.environment)
+    }
+
+    /// A command over whole days.
+    fn of_days(&self, command: &str) -> String {
+        format!("weighbridge-aggregator {command}{}{}", self.days, self.environment)
     }
 }
 
@@ -96,12 +132,13 @@ fn headline(figures: &Figures, commands: &Commands) -> Section {
         ..Section::default()
     };
     let Some(shares) = split.total.shares(Measure::Requests) else { return empty(section) };
+    let known = shares
+        .open_of_known
+        .map_or_else(String::new, |share| format!(" Of those whose model is known, {} did.", percent(share)));
     let statement = format!(
-        "{} of requests went to open-weight models: between {} and {}, whatever the unknown {} are.",
-        percent(shares.open),
+        "Between {} and {} of requests went to open-weight models.{known}",
         percent(shares.open_lower),
         percent(shares.open_upper),
-        percent(shares.unknown)
     );
     let rows = [Measure::Requests, Measure::InputTokens, Measure::OutputTokens, Measure::Tokens];
     let bars =
@@ -109,7 +146,9 @@ fn headline(figures: &Figures, commands: &Commands) -> Section {
     Section {
         statement: Some(statement),
         paragraphs: vec![format!(
-            "{} went to closed models, and {} to open weights whose licence limits their use.",
+            "The bounds are what the share would be if the unknown {} of requests were all closed, or all open. {} went to closed \
+             models, and {} to open weights whose licence limits their use.",
+            percent(shares.unknown),
             percent(shares.closed),
             percent(shares.restricted)
         )],
@@ -121,6 +160,98 @@ fn headline(figures: &Figures, commands: &Commands) -> Section {
         tables: vec![headline_grid(&split.total), class_grid(split)],
         ..section
     }
+}
+
+/// Requests, tokens and organisations.
+fn side_by_side(figures: &Figures, commands: &Commands) -> Section {
+    let columns = ["unit", "open_lower", "open_of_known", "open_upper"];
+    let mut grid = Grid::new("units", "Open share by unit", &columns);
+    for measure in [Measure::Requests, Measure::InputTokens, Measure::OutputTokens] {
+        if let Some(shares) = figures.openness.total.shares(measure) {
+            let name = measure.name().replace('_', " ");
+            grid.push(vec![
+                Cell::text(name),
+                Cell::Share(shares.open_lower),
+                Cell::share(shares.open_of_known),
+                Cell::Share(shares.open_upper),
+            ]);
+        }
+    }
+    if let Some((span, shares)) = organisations(&figures.adoption) {
+        for (name, lower, share, upper) in shares {
+            grid.push(vec![Cell::text(format!("{name}, four weeks from {span}")), lower, share, upper]);
+        }
+    }
+    let section = Section {
+        id: "units",
+        title: "Is presence commitment?",
+        commands: vec![commands.with_filter("split", ""), commands.of_days("adoption")],
+        ..Section::default()
+    };
+    if grid.rows.is_empty() {
+        return empty(section);
+    }
+    let ranges = grid.rows.iter().filter_map(|row| match row.as_slice() {
+        [Cell::Text(label), Cell::Share(lower), Cell::Share(value), Cell::Share(upper)] => {
+            Some(Range { label: label.clone(), value: *value, lower: *lower, upper: *upper })
+        }
+        _ => None,
+    });
+    Section {
+        paragraphs: vec![
+            "The same traffic by requests, by tokens and by organisations. An organisation with any open traffic counts as much as \
+             one that has moved all of it; that is why presence alone says little about where the traffic goes."
+                .to_owned(),
+        ],
+        figure: Some(Figure {
+            caption: "Open share by unit, with what is unknown".to_owned(),
+            plot: Plot::Ranges(ranges.collect()),
+            legend: range_legend(),
+        }),
+        tables: vec![grid],
+        ..section
+    }
+}
+
+fn range_legend() -> Vec<(Tone, &'static str)> {
+    vec![
+        (Tone::Permissive, "open share of what is known"),
+        (Tone::Unknown, "from unknown as closed to unknown as open"),
+    ]
+}
+
+type Bounds = (&'static str, Cell, Cell, Cell);
+
+/// The newest span over all environments: any open traffic, most of it, sustained use, each with its bounds.
+fn organisations(adoption: &Document) -> Option<(String, Vec<Bounds>)> {
+    let [spans, bounds, ..] = adoption.tables.as_slice() else { return None };
+    let (span, bound) = (spans.rows.last()?, bounds.rows.last()?);
+    let of = |grid: &Grid, row: &[Cell], name: &str| {
+        let at = grid.columns.iter().position(|column| *column == name)?;
+        row.get(at).cloned()
+    };
+    let (spans_of, bounds_of) = (|name| of(spans, span, name), |name| of(bounds, bound, name));
+    let rows = vec![
+        (
+            "organisations with any open",
+            spans_of("with_open_share")?,
+            spans_of("with_open_share")?,
+            bounds_of("with_open_max_share")?,
+        ),
+        (
+            "organisations mostly open",
+            bounds_of("with_majority_min_share")?,
+            spans_of("with_majority_share")?,
+            bounds_of("with_majority_max_share")?,
+        ),
+        (
+            "organisations, sustained open",
+            spans_of("with_sustained_share")?,
+            spans_of("with_sustained_share")?,
+            bounds_of("with_sustained_max_share")?,
+        ),
+    ];
+    Some((spans_of("span")?.for_people(), rows))
 }
 
 fn over_time(figures: &Figures, commands: &Commands) -> Section {

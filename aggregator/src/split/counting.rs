@@ -114,7 +114,7 @@ struct Found {
 }
 
 pub(super) async fn query(store: &Store, query: &SplitQuery) -> Result<Split, AnswerError> {
-    let (table, time) = table(query.source);
+    let (table, time) = table(query);
     let statement = format!(
         "SELECT names.developer AS developer, provider, class, sum(sums.requests) AS requests, \
          sum(sums.input_tokens) AS input_tokens, sum(sums.output_tokens) AS output_tokens FROM (\

@@ -14,13 +14,14 @@ mod render;
 
 pub use counting::Counting;
 pub use query::query;
+pub(crate) use query::{licence_on, rollup_of};
 pub use render::render;
 pub(crate) use render::{class_grid, counting_grid, headline_grid, part_grid};
 
 use serde::Serialize;
 use weighbridge_catalog::Openness;
 
-use crate::answers::{AnswerError, Filter, FilterArguments, Format, Period, PeriodArguments};
+use crate::answers::{AnswerError, Filter, FilterArguments, Format, Period, PeriodArguments, share_of};
 
 /// Which share of requests and tokens goes to open-weight and which to closed models.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -174,6 +175,8 @@ pub struct Shares {
     pub closed: f64,
     /// Neither known to be open nor closed.
     pub unknown: f64,
+    /// Open, of what is known; none if nothing is.
+    pub open_of_known: Option<f64>,
     /// Open, if all unknown were closed.
     pub open_lower: f64,
     /// Open, if all unknown were open.
@@ -262,6 +265,10 @@ impl Group {
             restricted: share(&is_restricted),
             closed: share(&|openness| openness == Openness::Closed),
             unknown: share(&|openness| openness == Openness::Unknown),
+            open_of_known: share_of(
+                measure.of(&self.sum(Openness::is_open)),
+                measure.of(&self.sum(|openness| openness != Openness::Unknown)),
+            ),
             open_lower: share(&Openness::is_open),
             open_upper: share(&|openness| openness.is_open() || openness == Openness::Unknown),
         })

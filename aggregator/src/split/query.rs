@@ -2,10 +2,11 @@
 
 use clickhouse::Row;
 use serde::Deserialize;
+use time::Duration;
 use weighbridge_catalog::Openness;
 
 use super::{By, Group, Source, Split, SplitQuery, Sums, counting};
-use crate::answers::{AnswerError, asked};
+use crate::answers::{AnswerError, Period, asked};
 use crate::store::Store;
 
 #[derive(Row, Deserialize)]
@@ -29,17 +30,36 @@ pub async fn query(store: &Store, query: &SplitQuery) -> Result<Split, AnswerErr
     Ok(assemble(query.clone(), rows))
 }
 
+/// Longer periods of whole days are read from the rollup of days: a twentieth of the rows, and kept for good.
+const HOURS_READ: Duration = Duration::days(62);
+
 /// Table and its column of time.
-pub(super) fn table(source: Source) -> (&'static str, &'static str) {
-    match source {
-        Source::Rollup => ("{database}.traffic_1h", "hour"),
+pub(super) fn table(query: &SplitQuery) -> (&'static str, &'static str) {
+    match query.source {
+        Source::Rollup => rollup_of(&query.period),
         Source::Ledger => ("{database}.ledger FINAL", "window_start"),
     }
 }
 
+/// The rollup for a period, and its column of time.
+pub(crate) fn rollup_of(period: &Period) -> (&'static str, &'static str) {
+    if period.is_of_days() && period.to - period.from > HOURS_READ {
+        ("{database}.traffic_1d", "day")
+    } else {
+        ("{database}.traffic_1h", "hour")
+    }
+}
+
+/// The licence of a model on the day of the traffic, by the register of now.
+pub(crate) fn licence_on(time: &str) -> String {
+    let licence =
+        format!("dictGet('{{database}}.model_on_day', 'licence', toUInt64(model), toDate32({time}, 'UTC'))");
+    format!("if({licence} = '', 'not known', {licence})")
+}
+
 /// The sums per value of `key` and class.
 fn sums(query: &SplitQuery, key: &str) -> String {
-    let (table, time) = table(query.source);
+    let (table, time) = table(query);
     format!(
         "SELECT {key} AS key, CAST(openness, 'Int8') AS class, sum(requests) AS requests, \
          sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM {table} \
@@ -50,7 +70,7 @@ fn sums(query: &SplitQuery, key: &str) -> String {
 }
 
 fn statement(query: &SplitQuery) -> String {
-    let (_, time) = table(query.source);
+    let (_, time) = table(query);
     // Names after the sums: the join sees hundreds of rows instead of millions.
     let (key, register, name) = match query.by {
         By::Openness | By::Counting => return sums(query, "''"),
@@ -59,12 +79,7 @@ fn statement(query: &SplitQuery) -> String {
         By::Hosting => return sums(query, "toString(hosting)"),
         By::Environment => return sums(query, "toString(environment)"),
         By::Product => return sums(query, "toString(gateway_product)"),
-        By::Licence => {
-            let licence = format!(
-                "dictGet('{{database}}.model_on_day', 'licence', toUInt64(model), toDate32({time}, 'UTC'))"
-            );
-            return sums(query, &format!("if({licence} = '', 'not known', {licence})"));
-        }
+        By::Licence => return sums(query, &licence_on(time)),
         By::Provider => ("provider", "providers", "if(names.name = '', concat('#', sums.key), names.name)"),
         By::Developer => ("model", "models", "if(names.developer = '', 'unlisted', names.developer)"),
         By::Family => ("model", "models", "if(names.family = '', 'unlisted', names.family)"),

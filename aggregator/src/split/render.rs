@@ -63,7 +63,7 @@ fn part(group: &Group, total: &Group, measure: Measure) -> Option<f64> {
 
 fn csv(split: &Split) -> String {
     let by = split.query.by.name();
-    let columns = "measure,count,of_total,open,restricted,closed,unknown,open_lower,open_upper";
+    let columns = "measure,count,of_total,open,restricted,closed,unknown,open_lower,open_upper,open_of_known";
     let mut out = format!("{by},{columns}\n");
     if split.is_empty() {
         out.push_str(&no_data_row(columns.split(',').count() + 1));
@@ -76,10 +76,16 @@ fn csv(split: &Split) -> String {
             let of_total =
                 part(group, &split.total, measure).map(|part| part.to_string()).unwrap_or_default();
             let shares = match group.shares(measure) {
-                None => ",,,,,".to_owned(),
+                None => ",,,,,,".to_owned(),
                 Some(s) => format!(
-                    "{},{},{},{},{},{}",
-                    s.open, s.restricted, s.closed, s.unknown, s.open_lower, s.open_upper
+                    "{},{},{},{},{},{},{}",
+                    s.open,
+                    s.restricted,
+                    s.closed,
+                    s.unknown,
+                    s.open_lower,
+                    s.open_upper,
+                    s.open_of_known.map(|share| share.to_string()).unwrap_or_default()
                 ),
             };
             // Writing to a String does not fail.
@@ -214,7 +220,8 @@ pub(crate) fn part_grid(split: &Split) -> Grid {
 
 /// The answer to the question.
 pub(crate) fn headline_grid(total: &Group) -> Grid {
-    let columns = ["share_of", "open", "of_it_restricted", "closed", "unknown", "open_is_between"];
+    let columns =
+        ["share_of", "open", "of_it_restricted", "closed", "unknown", "open_is_between", "open_of_known"];
     let mut grid = Grid::new("headline", "The split", &columns);
     for measure in Measure::ALL {
         let shares = total.shares(measure);
@@ -225,6 +232,7 @@ pub(crate) fn headline_grid(total: &Group) -> Grid {
             Cell::share(shares.map(|shares| shares.closed)),
             Cell::share(shares.map(|shares| shares.unknown)),
             between(shares),
+            Cell::share(shares.and_then(|shares| shares.open_of_known)),
         ]);
     }
     grid

@@ -36,8 +36,15 @@ fn shares_by_hand() {
     group.add(Openness::OpenSource, requests(5));
     group.add(Openness::Unknown, requests(10));
     let shares = group.shares(Measure::Requests).unwrap();
-    let expected =
-        Shares { open: 0.4, restricted: 0.15, closed: 0.5, unknown: 0.1, open_lower: 0.4, open_upper: 0.5 };
+    let expected = Shares {
+        open: 0.4,
+        restricted: 0.15,
+        closed: 0.5,
+        unknown: 0.1,
+        open_of_known: Some(40.0 / 90.0),
+        open_lower: 0.4,
+        open_upper: 0.5,
+    };
     assert_eq!(shares, expected);
     assert_eq!(group.shares(Measure::InputTokens), Some(expected));
     assert_eq!(group.shares(Measure::OutputTokens), None, "a share of nothing is no number");
@@ -113,7 +120,7 @@ fn empty_period_has_no_numbers() {
         assert_eq!(json["total"], serde_json::Value::Null);
         let csv = render(&empty, Format::Csv);
         let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(columns, [10, 10]);
+        assert_eq!(columns, [11, 11]);
     }
 }
 
@@ -127,13 +134,16 @@ fn forms() {
     assert!(table.contains("25.0%") && table.contains("25.0% and 25.0%"), "{table}");
     let markdown = render(&split, Format::Markdown);
     assert!(markdown.contains("| a,\"b\"\\|&lt;c&gt; | 4 | 40 | 0 | 25.0% |"), "{markdown}");
-    assert!(markdown.contains("| requests | 25.0% | 25.0% | 75.0% | 0.0% | 25.0% and 25.0% |"), "{markdown}");
+    assert!(
+        markdown.contains("| requests | 25.0% | 25.0% | 75.0% | 0.0% | 25.0% and 25.0% | 25.0% |"),
+        "{markdown}"
+    );
     let csv = render(&split, Format::Csv);
-    assert!(csv.contains("\"a,\"\"b\"\"|<c>\",requests,4,1,0.25,0.25,0.75,0,0.25,0.25"), "{csv}");
-    assert!(csv.contains("total,output_tokens,0,,,,,,,\n"), "{csv}");
+    assert!(csv.contains("\"a,\"\"b\"\"|<c>\",requests,4,1,0.25,0.25,0.75,0,0.25,0.25,0.25"), "{csv}");
+    assert!(csv.contains("total,output_tokens,0,,,,,,,,\n"), "{csv}");
     assert_eq!(csv.lines().count(), 9);
     let columns: Vec<usize> = csv.lines().skip(5).map(|line| line.split(',').count()).collect();
-    assert!(columns.iter().all(|n| *n == 10), "{csv}");
+    assert!(columns.iter().all(|n| *n == 11), "{csv}");
     let json: serde_json::Value = serde_json::from_str(&render(&split, Format::Json)).unwrap();
     assert_eq!(json["groups"][0]["shares"]["requests"]["open"], 0.25);
     assert_eq!(json["groups"][0]["shares"]["output_tokens"], serde_json::Value::Null);
