@@ -8,6 +8,7 @@
 
 pub mod canary;
 pub mod capture;
+pub mod chromium;
 pub mod clickhouse;
 pub mod collector;
 pub mod driver;
