@@ -327,7 +327,6 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_retention
     months_later      UInt8,
     vantage           Enum8('gateway' = 1, 'server' = 2, 'client' = 3),
     is_first_on_record UInt8 COMMENT '1: what was before this month is not on record; some of the cohort may have come earlier',
-    is_complete       UInt8 COMMENT '1: the later month is over',
     authenticated     UInt8,
     participants      UInt64 COMMENT 'organisations behind the cohort',
     collectors        UInt64 COMMENT 'size of the cohort',

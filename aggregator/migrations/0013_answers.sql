@@ -240,7 +240,7 @@ FROM
                sum(t.requests_max) AS requests_max,
                sum(t.requests_likely) AS requests_likely
         FROM {database}.rollup_fallbacks_1d AS t
-        WHERE t.vantage = 'gateway'
+        WHERE t.vantage = 'gateway' AND t.requests_max > 0
         GROUP BY span, environment, from_class, after_outcome, to_class
         )
     )
@@ -417,7 +417,7 @@ COMMENT 'Prototype or production: the split by environment, volume (10 to the po
 
 -- By collector, whose id is stable, and calendar month: the pseudonym of a contributor ends with its four weeks, nobody can follow it further.
 CREATE OR REPLACE VIEW {database}.retention DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT r.cohort AS cohort, r.months_later AS months_later, r.is_first_on_record AS is_first_on_record, r.is_complete AS is_complete,
+SELECT r.cohort AS cohort, r.months_later AS months_later, r.is_first_on_record AS is_first_on_record, toUInt8(addMonths(r.cohort, r.months_later + 1) <= toDate(now('UTC'))) AS is_complete,
        r.authenticated = 1 AND r.participants < 5 AS suppressed,
        if(suppressed, NULL, r.collectors) AS collectors,
        if(suppressed, NULL, r.still) AS still, if(suppressed, NULL, r.still_max) AS still_max,

@@ -36,6 +36,7 @@ mod ranges;
 pub mod record;
 pub mod register;
 pub mod report;
+mod retention;
 mod sabotage;
 pub mod split;
 pub mod store;
