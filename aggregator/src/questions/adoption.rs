@@ -44,7 +44,7 @@ const SPANS: [Column; 13] = [
     ("open_share", "open_share", Share),
     ("open_share_lower", "open_share_lower", Share),
     ("open_share_upper", "open_share_upper", Share),
-    ("complete", "if(span + 28 <= today('UTC'), 'yes', 'no')", Name),
+    ("complete", "if(span + 28 <= toDate(now('UTC')), 'yes', 'no')", Name),
 ];
 
 const BOUNDS: [Column; 16] = [
