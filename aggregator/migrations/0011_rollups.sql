@@ -1,4 +1,16 @@
--- HEADER
+-- Rollups for panels and answers: by minute, hour, day and week over collectors, and by collector where a question follows one.
+--
+-- All are rebuilt from ledger FINAL and reports FINAL and swapped in whole (REPLACE PARTITION); no materialized view feeds a sum. Which
+-- is made of which is in aggregator/src/load/rollup/tables.rs, the statements are in aggregator/rollups/. built_from is what a build saw of
+-- its source: a block number, or a fingerprint of builds. How long a table keeps a row is configured and set by `migrate up`; partitions
+-- drop whole. New names of gateway_product go to every table here.
+--
+-- Partitions: a day where a day is rebuilt alone and is large. A week (from Monday) for what is by day, so that a year is 53
+-- partitions to open and not 365; a rebuilt day takes the other days of its week along. Four weeks for weeks. Spans of four weeks are those
+-- of the contributors' pseudonyms, counted from Monday 1970-01-05; weeks lie whole in them.
+--
+-- Sort order and codecs were chosen by measurement, see BENCH
+
 CREATE TABLE IF NOT EXISTS {database}.traffic_1m
 (
     minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
@@ -122,6 +134,30 @@ ORDER BY (vantage, outcome, operation, environment, day, openness, hosting, gate
 SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
 COMMENT 'Traffic without model, provider and streaming, by day: what panels read.';
 
+CREATE TABLE IF NOT EXISTS {database}.rollup_split_1w
+(
+    week DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    environment Enum8('production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4) CODEC(ZSTD(1)),
+    vantage Enum8('gateway' = 1, 'server' = 2, 'client' = 3) CODEC(ZSTD(1)),
+    gateway_product Enum8('other' = 1, 'litellm' = 2, 'genai' = 3, 'vllm' = 4, 'sglang' = 5, 'smg' = 6, 'bifrost' = 7, 'dynamo' = 8, 'llm-d' = 9, 'tgi' = 10, 'tensorzero' = 11, 'triton' = 12, 'nim' = 13, 'ray-serve' = 14, 'kserve' = 15, 'ollama' = 16, 'llama-cpp' = 17, 'tei' = 18, 'envoy-ai-gateway' = 20, 'agentgateway' = 21, 'kong' = 22, 'higress' = 23, 'apisix' = 24, 'nginx' = 25, 'envoy' = 26, 'portkey' = 27, 'traefik-hub' = 28, 'openllmetry' = 40, 'openinference' = 41, 'opentelemetry-sdk' = 42) CODEC(ZSTD(1)),
+    openness Enum8('unknown' = 0, 'closed' = 1, 'open-noncommercial' = 2, 'open-restricted' = 3, 'open-permissive' = 4, 'open-source' = 5) CODEC(ZSTD(1)),
+    hosting Enum8('unknown' = 0, 'first_party' = 1, 'third_party' = 2, 'marketplace' = 3, 'self_hosted' = 4) CODEC(ZSTD(1)),
+    operation Enum8('chat' = 0, 'text_completion' = 1, 'embeddings' = 2, 'rerank' = 3, 'image' = 4, 'audio' = 5, 'other' = 6) CODEC(ZSTD(1)),
+    choice Enum8('first' = 0, 'fallback' = 1, 'unknown' = 2) CODEC(ZSTD(1)),
+    outcome Enum8('ok' = 0, 'rate_limited' = 1, 'client_error' = 2, 'server_error' = 3, 'cancelled' = 4, 'unknown' = 5) CODEC(ZSTD(1)),
+    contributor_bits UInt64 COMMENT 'one of 64 bits per contributor, by hash; 0: not authenticated. bitCount is a lower bound of their number within one span of four weeks, never beyond' CODEC(ZSTD(1)),
+    requests UInt64 CODEC(T64, ZSTD(1)),
+    attempts UInt64 CODEC(T64, ZSTD(1)),
+    input_tokens UInt64 CODEC(T64, ZSTD(1)),
+    output_tokens UInt64 CODEC(T64, ZSTD(1)),
+    built_from UInt64 COMMENT 'what this build saw of its source' CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)
+ORDER BY (vantage, outcome, operation, environment, week, openness, hosting, gateway_product, choice)
+SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
+COMMENT 'Traffic without model, provider and streaming, by week: what panels read.';
+
 CREATE TABLE IF NOT EXISTS {database}.rollup_models_1d
 (
     day DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
@@ -132,7 +168,6 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_models_1d
     openness Enum8('unknown' = 0, 'closed' = 1, 'open-noncommercial' = 2, 'open-restricted' = 3, 'open-permissive' = 4, 'open-source' = 5) CODEC(ZSTD(1)),
     hosting Enum8('unknown' = 0, 'first_party' = 1, 'third_party' = 2, 'marketplace' = 3, 'self_hosted' = 4) CODEC(ZSTD(1)),
     operation Enum8('chat' = 0, 'text_completion' = 1, 'embeddings' = 2, 'rerank' = 3, 'image' = 4, 'audio' = 5, 'other' = 6) CODEC(ZSTD(1)),
-    outcome Enum8('ok' = 0, 'rate_limited' = 1, 'client_error' = 2, 'server_error' = 3, 'cancelled' = 4, 'unknown' = 5) CODEC(ZSTD(1)),
     contributor_bits UInt64 COMMENT 'one of 64 bits per contributor, by hash; 0: not authenticated. bitCount is a lower bound of their number within one span of four weeks, never beyond' CODEC(ZSTD(1)),
     requests UInt64 CODEC(T64, ZSTD(1)),
     attempts UInt64 CODEC(T64, ZSTD(1)),
@@ -142,9 +177,32 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_models_1d
 )
 ENGINE = MergeTree
 PARTITION BY toMonday(day)
-ORDER BY (vantage, outcome, operation, environment, day, model, provider, hosting, openness)
+ORDER BY (vantage, environment, day, model, provider, hosting, openness, operation)
 SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
-COMMENT 'Traffic by model and provider without gateway product, choice and streaming, by day: what panels read.';
+COMMENT 'What counts for the split (served chat and text completion) by model and provider, by day: what panels read.';
+
+CREATE TABLE IF NOT EXISTS {database}.rollup_models_1w
+(
+    week DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    environment Enum8('production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4) CODEC(ZSTD(1)),
+    vantage Enum8('gateway' = 1, 'server' = 2, 'client' = 3) CODEC(ZSTD(1)),
+    model UInt32 CODEC(ZSTD(1)),
+    provider UInt16 CODEC(ZSTD(1)),
+    openness Enum8('unknown' = 0, 'closed' = 1, 'open-noncommercial' = 2, 'open-restricted' = 3, 'open-permissive' = 4, 'open-source' = 5) CODEC(ZSTD(1)),
+    hosting Enum8('unknown' = 0, 'first_party' = 1, 'third_party' = 2, 'marketplace' = 3, 'self_hosted' = 4) CODEC(ZSTD(1)),
+    operation Enum8('chat' = 0, 'text_completion' = 1, 'embeddings' = 2, 'rerank' = 3, 'image' = 4, 'audio' = 5, 'other' = 6) CODEC(ZSTD(1)),
+    contributor_bits UInt64 COMMENT 'one of 64 bits per contributor, by hash; 0: not authenticated. bitCount is a lower bound of their number within one span of four weeks, never beyond' CODEC(ZSTD(1)),
+    requests UInt64 CODEC(T64, ZSTD(1)),
+    attempts UInt64 CODEC(T64, ZSTD(1)),
+    input_tokens UInt64 CODEC(T64, ZSTD(1)),
+    output_tokens UInt64 CODEC(T64, ZSTD(1)),
+    built_from UInt64 COMMENT 'what this build saw of its source' CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)
+ORDER BY (vantage, environment, week, model, provider, hosting, openness, operation)
+SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
+COMMENT 'What counts for the split (served chat and text completion) by model and provider, by week: what panels read.';
 
 CREATE TABLE IF NOT EXISTS {database}.rollup_fallbacks_1h
 (
@@ -158,6 +216,7 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_fallbacks_1h
     requests_min UInt64 COMMENT 'at least so many requests went this way' CODEC(T64, ZSTD(1)),
     requests_max UInt64 COMMENT 'at most' CODEC(T64, ZSTD(1)),
     requests_likely Float64 COMMENT 'in proportion to the failed attempts of the window' CODEC(ZSTD(1)),
+    contributor_bits UInt64 COMMENT 'one of 64 bits per contributor, by hash; 0: not authenticated. bitCount is a lower bound of their number within one span of four weeks, never beyond' CODEC(ZSTD(1)),
     built_from Int64 COMMENT 'what this build saw of its source' CODEC(ZSTD(1))
 )
 ENGINE = MergeTree

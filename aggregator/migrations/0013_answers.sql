@@ -1,4 +1,11 @@
--- HEADER
+-- Answers: one view a question, by spans of four weeks, safe to show to those who may not see a single organisation.
+--
+-- A group of fewer than five contributors is suppressed: its row is there, everything that is counted is NULL. If it is the only one
+-- beside its siblings, the next smallest is suppressed too, or a sum less the others would give it away. Without authentication the data
+-- is one organisation's own and exact. contributors_at_least is a lower bound: one of 64 bits per contributor, combined within one span
+-- only, because the pseudonym of a contributor ends with it.
+--
+-- A share of nothing is NULL. open_share is of classified traffic; _lower takes unknown for closed, _upper for open.
 
 CREATE OR REPLACE VIEW {database}.traffic_split DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT n.span AS span, n.environment AS environment,
@@ -29,7 +36,7 @@ FROM
                         AND row_number() OVER (PARTITION BY span ORDER BY is_small, open_requests + closed_requests + unknown_requests) = 1) AS suppressed
     FROM
     (
-        SELECT toDate(4 + intDiv(toUInt32(toDate(t.day)) - 4, 28) * 28) AS span, t.environment AS environment,
+        SELECT toDate(4 + intDiv(toUInt32(toDate(t.week)) - 4, 28) * 28) AS span, t.environment AS environment,
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
@@ -42,7 +49,7 @@ FROM
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
-        FROM {database}.rollup_split_1d AS t
+        FROM {database}.rollup_split_1w AS t
         WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
         GROUP BY span, environment
     )
@@ -82,7 +89,7 @@ FROM
         SELECT *, sum(open_requests + closed_requests + unknown_requests) OVER (PARTITION BY span, environment) AS all_requests
         FROM
         (
-        SELECT toDate(4 + intDiv(toUInt32(toDate(t.day)) - 4, 28) * 28) AS span, t.environment AS environment, t.hosting AS hosting,
+        SELECT toDate(4 + intDiv(toUInt32(toDate(t.week)) - 4, 28) * 28) AS span, t.environment AS environment, t.hosting AS hosting,
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
@@ -95,7 +102,7 @@ FROM
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
-        FROM {database}.rollup_split_1d AS t
+        FROM {database}.rollup_split_1w AS t
         WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
         GROUP BY span, environment, hosting
         )
@@ -136,7 +143,7 @@ FROM
         SELECT *, sum(open_requests + closed_requests + unknown_requests) OVER (PARTITION BY span, environment) AS all_requests
         FROM
         (
-        SELECT toDate(4 + intDiv(toUInt32(toDate(t.day)) - 4, 28) * 28) AS span, t.environment AS environment, dictGet('{database}.model_on_day', 'licence', toUInt64(t.model), toDate32(t.day)) AS licence, t.openness AS openness,
+        SELECT toDate(4 + intDiv(toUInt32(toDate(t.week)) - 4, 28) * 28) AS span, t.environment AS environment, dictGet('{database}.model_on_day', 'licence', toUInt64(t.model), toDate32(t.week)) AS licence, t.openness AS openness,
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
@@ -149,8 +156,8 @@ FROM
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
-        FROM {database}.rollup_models_1d AS t
-        WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
+        FROM {database}.rollup_models_1w AS t
+        WHERE t.vantage = 'gateway'
         GROUP BY span, environment, licence, openness
         )
     )
@@ -191,7 +198,7 @@ FROM
         SELECT *, sum(open_requests + closed_requests + unknown_requests) OVER (PARTITION BY span, environment) AS all_requests
         FROM
         (
-        SELECT toDate(4 + intDiv(toUInt32(toDate(t.day)) - 4, 28) * 28) AS span, t.environment AS environment, t.model AS model_id, t.openness AS openness,
+        SELECT toDate(4 + intDiv(toUInt32(toDate(t.week)) - 4, 28) * 28) AS span, t.environment AS environment, t.model AS model_id, t.openness AS openness,
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
@@ -204,8 +211,8 @@ FROM
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
                sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
-        FROM {database}.rollup_models_1d AS t
-        WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
+        FROM {database}.rollup_models_1w AS t
+        WHERE t.vantage = 'gateway'
         GROUP BY span, environment, model_id, openness
         )
     )
@@ -280,10 +287,10 @@ FROM
                    t.late_windows AS late_windows, t.dropped_requests AS dropped_requests, toUInt64(0) AS requests, toUInt64(0) AS unknown_requests
             FROM {database}.rollup_coverage_1d AS t WHERE t.vantage = 'gateway'
             UNION ALL
-            SELECT toDate(4 + intDiv(toUInt32(toDate(t.day)) - 4, 28) * 28) AS span, t.environment AS environment, t.contributor_bits AS contributor_bits, toUInt64(0) AS collectors,
+            SELECT toDate(4 + intDiv(toUInt32(toDate(t.week)) - 4, 28) * 28) AS span, t.environment AS environment, t.contributor_bits AS contributor_bits, toUInt64(0) AS collectors,
                    toUInt64(0) AS collectors_silent, toUInt64(0) AS reports, toUInt64(0) AS covered_s, toUInt64(0) AS partial_windows,
                    toUInt64(0) AS late_windows, toUInt64(0) AS dropped_requests, t.requests AS requests, if(t.openness = 'unknown', t.requests, 0) AS unknown_requests
-            FROM {database}.rollup_split_1d AS t WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
+            FROM {database}.rollup_split_1w AS t WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
         ) AS u
         GROUP BY span, environment
     )
@@ -432,3 +439,12 @@ COMMENT 'Do they stay: collectors by the month of their first open traffic, how 
 CREATE OR REPLACE VIEW {database}.schema_version DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT max(version) AS version FROM {database}.migrations WHERE state = 'done'
 COMMENT 'The newest migration that was run: names of views stay, what they hold may grow.';
+
+ALTER TABLE {database}.traffic
+    MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER;
+
+ALTER TABLE {database}.traffic_cross_check
+    MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER;
+
+ALTER TABLE {database}.traffic_reclassified
+    MODIFY SQL SECURITY DEFINER DEFINER = CURRENT_USER;

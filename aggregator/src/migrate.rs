@@ -299,6 +299,9 @@ mod tests {
         let newest =
             MIGRATIONS.iter().rev().find(|migration| migration.sql.contains("COLUMN gateway_product"));
         assert_eq!(newest.map(|migration| migration.sql.matches(&products).count()), Some(3));
+        // A migration that extends it names the rollups of migration 11, too.
+        let rollups = MIGRATIONS[10].sql;
+        assert_eq!(rollups.matches(" gateway_product ").count(), rollups.matches(&products).count());
     }
 
     fn enum8(values: impl Iterator<Item = (&'static str, i32)>) -> String {

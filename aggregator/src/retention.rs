@@ -29,6 +29,8 @@ fn tables(ledger_days: u16, retention: Retention) -> Vec<(&'static str, &'static
         ("traffic_1d", "day", day_days),
         ("rollup_split_1d", "day", day_days),
         ("rollup_models_1d", "day", day_days),
+        ("rollup_split_1w", "week", day_days),
+        ("rollup_models_1w", "week", day_days),
         ("rollup_fallbacks_1d", "day", day_days),
         ("rollup_coverage_1d", "day", day_days),
         ("reporting_1d", "day", participation_days),

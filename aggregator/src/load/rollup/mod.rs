@@ -31,6 +31,9 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// A day is left alone this long before its first rows expire: longer than a rebuild takes.
 const EXPIRY_MARGIN_S: u64 = 3_600;
 
+/// A run is followed by a pause of at least so many times its length: rebuilds take a third of the time at most.
+const REST: u32 = 2;
+
 /// Per day the highest block number of the ledger.
 pub(crate) const LEDGER_BLOCKS: &str = "\
 SELECT toUInt32(partition) AS day, max(max_block_number) AS block FROM system.parts \
@@ -74,7 +77,8 @@ impl Rollup {
             if !self.leads.load(Ordering::Relaxed) {
                 continue;
             }
-            // Dropped in the middle it leaves a stage table, which a later run drops.
+            let since = Instant::now();
+            // Dropped in the middle it leaves stage tables, which a later run drops.
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
                 result = rebuild_with(&self.store, &self.clock, |since, built| self.observe(since, built)) => result,
@@ -83,6 +87,7 @@ impl Rollup {
                 self.metrics.rebuild_failures.inc();
                 warn!(%error, code = error.code(), "rollup not rebuilt, trying again at the next run");
             }
+            ticks.reset_after(self.every.max(since.elapsed() * REST));
         }
     }
 
@@ -125,7 +130,7 @@ async fn rebuild_with(
         days => oldest_day(clock.unix_s(), days),
     };
     for table in &DERIVED {
-        derive(store, table, participation).await?;
+        derive(store, table, participation, oldest).await?;
     }
     Ok(days)
 }
@@ -182,9 +187,15 @@ async fn fill_and_swap(
 }
 
 /// Rebuilds the partitions of a table whose source was rebuilt since; none whose first source day is before `oldest`.
-async fn derive(store: &Store, table: &'static DerivedTable, oldest: u32) -> Result<(), StoreError> {
+async fn derive(
+    store: &Store,
+    table: &'static DerivedTable,
+    oldest: u32,
+    oldest_of_ledger: u32,
+) -> Result<(), StoreError> {
     let built: Vec<(String, u64)> = store.rows(table.built).await?;
-    let wanted: Vec<(String, u64, u32)> = store.rows(table.wanted).await?;
+    let wanted: Vec<(String, u64, u32)> =
+        store.rows(&table.wanted.replace("{oldest}", &oldest_of_ledger.to_string())).await?;
     for (partition, fingerprint, first) in wanted {
         if first < oldest || built.iter().any(|(key, print)| *key == partition && *print == fingerprint) {
             continue;

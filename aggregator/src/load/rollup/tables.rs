@@ -3,7 +3,8 @@
 //! ```text
 //! ledger  ─> traffic_1m ─> traffic_1h                            by day, partition a day
 //!                       └> rollup_split_1m ─> rollup_split_1h
-//!         ─> traffic_1d ─> rollup_split_1d, rollup_models_1d     by day, partition a week
+//!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w    by day, partition a week; weeks from days
+//!                       └> rollup_models_1d ─> rollup_models_1w
 //!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d
 //!         ─> participation_1d ─> participation_4w
 //!                             └> participation_1mo ─> rollup_retention
@@ -101,8 +102,30 @@ macro_rules! wanted {
     };
 }
 
+/// Weeks, rebuilt by four (a year is 13 partitions to open), of the days that may still change.
+macro_rules! week_table {
+    ($name:literal, $source:literal) => {
+        DerivedTable {
+            name: $name,
+            wanted: concat!(
+                "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(day)) - 4, 28) * 28)) AS key, sum(cityHash64(day, block)) AS print, toUInt32(29991231) AS first \
+                 FROM (SELECT day, max(built_from) AS block FROM {database}.",
+                $source,
+                " WHERE day >= toDate(4 + intDiv(toUInt32(YYYYMMDDToDate({oldest})) - 4, 28) * 28) GROUP BY day) GROUP BY key"
+            ),
+            built: concat!(
+                "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) FROM {database}.", $name, " WHERE _part_offset = 0 GROUP BY key"
+            ),
+            partition: "PARTITION '{partition}'",
+            fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
+        }
+    };
+}
+
 /// In order: one may be made of the one before.
-pub(super) const DERIVED: [DerivedTable; 4] = [
+pub(super) const DERIVED: [DerivedTable; 6] = [
+    week_table!("rollup_split_1w", "rollup_split_1d"),
+    week_table!("rollup_models_1w", "rollup_models_1d"),
     DerivedTable {
         name: "rollup_coverage_1d",
         // A week needs the seven days before it, to see who fell silent.
