@@ -252,7 +252,7 @@ fn coverage(ask: &Asker<'_>) {
         &answer["days"][0],
         &[("collectors", json!(4)), ("requests", json!(100)), ("unknown_share", json!(0.1))],
     );
-    let register = weighbridge_catalog::embedded().version().to_string();
+    let register = weighbridge_catalog::embedded().version().0.to_string();
     let expected = [
         ("register_of_the_database", json!(register)),
         ("newest_of_the_reports", json!("2026112301")),
@@ -344,10 +344,10 @@ async fn retention(rig: &Rig, ask: &Asker<'_>) {
     // Of four that began in January two still had open traffic in February and one more may have had; their share rose from 20 to 50 %.
     rig.clickhouse
         .query(
-            "INSERT INTO weighbridge.rollup_retention (cohort, vantage, months_later, is_first_on_record, is_complete, authenticated, \
+            "INSERT INTO weighbridge.rollup_retention (cohort, vantage, months_later, is_first_on_record, authenticated, \
              participants, collectors, still, still_max, share_first, share_later) VALUES \
-             ('2026-01-01', 'gateway', 0, 1, 1, 0, 4, 4, 4, 4, 0.2, 0.2), ('2026-01-01', 'gateway', 1, 1, 1, 0, 4, 4, 2, 3, 0.2, 0.5), \
-             ('2026-02-01', 'gateway', 0, 0, 1, 1, 3, 3, 3, 3, 0.9, 0.9)",
+             ('2026-01-01', 'gateway', 0, 1, 0, 4, 4, 4, 4, 0.2, 0.2), ('2026-01-01', 'gateway', 1, 1, 0, 4, 4, 2, 3, 0.2, 0.5), \
+             ('2026-02-01', 'gateway', 0, 0, 1, 3, 3, 3, 3, 0.9, 0.9)",
         )
         .await;
     let months = ["retention", "--from", "2026-01-15", "--to", "2026-02-02"];
