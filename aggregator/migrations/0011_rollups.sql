@@ -3,7 +3,7 @@
 -- All are rebuilt from ledger FINAL and reports FINAL and swapped in whole (REPLACE PARTITION); no materialized view feeds a sum. Which
 -- is made of which is in aggregator/src/load/rollup/tables.rs, the statements are in aggregator/rollups/. built_from is what a build saw of
 -- its source: a block number, or a fingerprint of builds. How long a table keeps a row is configured and set by `migrate up`; partitions
--- drop whole. New names of gateway_product go to every table here.
+-- drop whole. A new gateway product goes to every table here.
 --
 -- Partitions: a day where a day is rebuilt alone and is large. A week (from Monday) for what is by day, so that a year is 53
 -- partitions to open and not 365; a rebuilt day takes the other days of its week along. Four weeks for weeks. Spans of four weeks are those

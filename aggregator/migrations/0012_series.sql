@@ -13,7 +13,7 @@ CREATE OR REPLACE DICTIONARY {database}.model_by_id
 )
 PRIMARY KEY id
 SOURCE(CLICKHOUSE({dictionary_credentials}QUERY 'SELECT toUInt64(id) AS id, name, family, developer FROM {database}.models'))
-LAYOUT(FLAT())
+LAYOUT(HASHED())
 LIFETIME(0)
 COMMENT 'Names of the register''s models by number.';
 

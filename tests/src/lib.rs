@@ -6,6 +6,7 @@
 //! installs it.
 //! Does not guarantee: that two tests may share a server. Each test starts its own.
 
+pub mod answers;
 pub mod canary;
 pub mod capture;
 pub mod chromium;
