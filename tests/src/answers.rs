@@ -65,7 +65,8 @@ impl Answers {
         let mut values = Vec::new();
         for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let [minute, collector, contributor, environment, product, model, dimensions @ ..] = &fields[..] else {
+            let [minute, collector, contributor, environment, product, model, dimensions @ ..] = &fields[..]
+            else {
                 panic!("too few fields: {line}")
             };
             let [openness, hosting, operation, choice, outcome, counts @ ..] = dimensions else {
@@ -75,7 +76,8 @@ impl Answers {
                 "unlisted" => 0,
                 name => catalogue.model_named(name).unwrap_or_else(|| panic!("no model {name}")).id().0,
             };
-            let counts: Vec<u64> = counts.iter().map(|count| count.parse::<u64>().expect("a count") * times).collect();
+            let counts: Vec<u64> =
+                counts.iter().map(|count| count.parse::<u64>().expect("a count") * times).collect();
             let [requests, attempts, input, output] = counts[..] else { panic!("four counts: {line}") };
             values.push(format!(
                 "(toDateTime('{}', 'UTC'), '{}', 1, toUnixTimestamp(toDateTime('{}', 'UTC')), {number}, '{}', 60, 2026112301, '{environment}', 'gateway', '{product}', \

@@ -129,18 +129,25 @@ async fn every_answer_by_hand() {
     )
     .await;
     // A day with traffic has 40 requests of collector 1, 100 of 2, and of 4 all that it counted, 1007.
-    for (class, days, participants, open_share) in [(1, "20-28", 1, 0.75), (2, "1-4", 1, 0.1), (3, "1-4", 1, 0.)] {
+    for (class, days, participants, open_share) in
+        [(1, "20-28", 1, 0.75), (2, "1-4", 1, 0.1), (3, "1-4", 1, 0.)]
+    {
         expect(
             &answers,
-            &format!("production_share WHERE {SPAN} AND environment = 'production' AND volume_class = {class}"),
+            &format!(
+                "production_share WHERE {SPAN} AND environment = 'production' AND volume_class = {class}"
+            ),
             json!({"active_days": days, "participants": participants, "open_share": open_share}),
         )
         .await;
     }
     // Of 1000 requests in production.
-    for (hosting, open, closed, share) in
-        [("self_hosted", 600, 0, 0.6), ("first_party", 0, 300, 0.3), ("third_party", 10, 0, 0.01), ("marketplace", 0, 90, 0.09)]
-    {
+    for (hosting, open, closed, share) in [
+        ("self_hosted", 600, 0, 0.6),
+        ("first_party", 0, 300, 0.3),
+        ("third_party", 10, 0, 0.01),
+        ("marketplace", 0, 90, 0.09),
+    ] {
         expect(
             &answers,
             &format!("hosting WHERE {SPAN} AND environment = 'production' AND hosting = '{hosting}'"),
@@ -182,7 +189,8 @@ async fn fallbacks_by_hand() {
         expect(&answers, &format!("fallbacks WHERE {which}"), shares).await;
         expect(&answers, &format!("fallbacks WHERE {which}"), counts).await;
     }
-    let likely = answers.clickhouse.query("SELECT sum(requests_likely), count() FROM weighbridge.fallbacks_1d").await;
+    let likely =
+        answers.clickhouse.query("SELECT sum(requests_likely), count() FROM weighbridge.fallbacks_1d").await;
     assert_eq!(likely, "12\t5");
 }
 
@@ -218,7 +226,10 @@ async fn retention_by_hand() {
         json!({"is_first_on_record": 0, "collectors": 2, "still": 2, "moved": ((0.75 - 6. / 7.) + (0.1 - 1.)) / 2.}),
     )
     .await;
-    let later = answers.clickhouse.query("SELECT count() FROM weighbridge.retention WHERE cohort = '2026-10-01'").await;
+    let later = answers
+        .clickhouse
+        .query("SELECT count() FROM weighbridge.retention WHERE cohort = '2026-10-01'")
+        .await;
     assert_eq!(later, "2", "three months after October have not begun");
 }
 
@@ -227,8 +238,15 @@ async fn retention_by_hand() {
 async fn coverage_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let answers = Answers::start(folder.path()).await;
-    answers.ledger("2026-11-10T10:00:00 1 0 production litellm unlisted unknown unknown chat first ok 1 1 0 0", 1).await;
-    answers.ledger("2026-11-10T11:00:00 1 0 production litellm unlisted closed unknown chat first ok 3 3 0 0", 1).await;
+    answers
+        .ledger(
+            "2026-11-10T10:00:00 1 0 production litellm unlisted unknown unknown chat first ok 1 1 0 0",
+            1,
+        )
+        .await;
+    answers
+        .ledger("2026-11-10T11:00:00 1 0 production litellm unlisted closed unknown chat first ok 3 3 0 0", 1)
+        .await;
     let report = |window: &str, collector: &str, sequence: u64, product: &str, dropped: u64, after_s: u64| {
         format!(
             "(toDateTime('{window}', 'UTC'), '{}', 1, {sequence}, 3600, 'production', 'gateway', '{product}', {dropped}, \
@@ -272,7 +290,10 @@ async fn coverage_by_hand() {
             "unknown_share": 0.25, "partial_share": 1. / 3., "late_share": 1. / 3., "covered_share": 3. * 3_600. / (2. * 86_400.)}),
     )
     .await;
-    let weeks = answers.clickhouse.query("SELECT sum(collector_days), sum(reports), sum(requests) FROM weighbridge.coverage_1w").await;
+    let weeks = answers
+        .clickhouse
+        .query("SELECT sum(collector_days), sum(reports), sum(requests) FROM weighbridge.coverage_1w")
+        .await;
     assert_eq!(weeks, "2\t3\t4");
 }
 
@@ -284,7 +305,10 @@ async fn every_series_sums_to_the_ledger() {
     all_of_it(&answers, 1).await;
     let counts = "outcome = 'ok' AND operation IN ('chat', 'text_completion')";
     let sums = "sum(requests), sum(input_tokens), sum(output_tokens)";
-    let total = answers.clickhouse.query(&format!("SELECT {sums} FROM weighbridge.ledger FINAL WHERE {counts}")).await;
+    let total = answers
+        .clickhouse
+        .query(&format!("SELECT {sums} FROM weighbridge.ledger FINAL WHERE {counts}"))
+        .await;
     for view in ["traffic_split", "models", "licences"] {
         for grain in ["1m", "1h", "1d", "1w"] {
             if (view, grain) == ("licences", "1m") {
@@ -292,19 +316,29 @@ async fn every_series_sums_to_the_ledger() {
             }
             let sql = format!("SELECT {sums} FROM weighbridge.{view}_{grain}");
             assert_eq!(answers.clickhouse.query(&sql).await, total, "{view}_{grain}");
-            let begins = answers.clickhouse.query(&format!("SELECT min(time) FROM weighbridge.{view}_{grain}")).await;
+            let begins =
+                answers.clickhouse.query(&format!("SELECT min(time) FROM weighbridge.{view}_{grain}")).await;
             let expected = if grain == "1w" { "2026-03-09 00:00:00" } else { "2026-03-10 " };
             assert!(begins.starts_with(expected), "{view}_{grain} begins at {begins}");
         }
     }
     let sums = "sum(requests), sum(attempts), sum(input_tokens), sum(output_tokens)";
     let total = answers.clickhouse.query(&format!("SELECT {sums} FROM weighbridge.ledger FINAL")).await;
-    let tables = ["outcomes_1m", "outcomes_1h", "outcomes_1d", "outcomes_1w", "traffic_1m", "traffic_1h", "traffic_1d"];
+    let tables = [
+        "outcomes_1m",
+        "outcomes_1h",
+        "outcomes_1d",
+        "outcomes_1w",
+        "traffic_1m",
+        "traffic_1h",
+        "traffic_1d",
+    ];
     for table in tables {
         let sql = format!("SELECT {sums} FROM weighbridge.{table}");
         assert_eq!(answers.clickhouse.query(&sql).await, total, "{table}");
     }
-    let classes = "SELECT class, sum(requests) FROM weighbridge.traffic_split_1d GROUP BY class ORDER BY class";
+    let classes =
+        "SELECT class, sum(requests) FROM weighbridge.traffic_split_1d GROUP BY class ORDER BY class";
     // Open: 610, 11 fallbacks and 31 + 30 + 15 + 1 of the cohort; closed: 395, 1 and 19 + 10 + 5 + 10; unknown: 5 and 5 + 9.
     assert_eq!(answers.clickhouse.query(classes).await, "unknown\t19\nclosed\t440\nopen\t698");
     let stages = "SELECT count() FROM system.tables WHERE database = 'weighbridge' AND name LIKE '%_stage_%'";

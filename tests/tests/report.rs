@@ -68,6 +68,7 @@ async fn a_report_in_a_browser() {
     small_set::fill(&rig, small_set::own).await;
     let period = small_set::period(&rig).await;
     let written = write(&rig, &period);
+    // For people: what it looks like.
     if let Some(folder) = std::env::var_os("WEIGHBRIDGE_KEEP_REPORT") {
         std::fs::write(Path::new(&folder).join("report.html"), &written.html).unwrap();
         std::fs::write(Path::new(&folder).join("report.md"), &written.markdown).unwrap();

@@ -149,11 +149,12 @@ fn text<'a>(size: f64, colour: &'a RGBColor, h: HPos, v: VPos) -> TextStyle<'a> 
     ("sans-serif", size).into_font().color(colour).pos(Pos::new(h, v))
 }
 
-fn shortened(label: &str) -> String {
-    if label.chars().count() <= LABEL_CHARACTERS {
+/// At most so many characters; one that was longer ends with an ellipsis.
+pub(super) fn shortened(label: &str, characters: usize) -> String {
+    if label.chars().count() <= characters {
         return label.to_owned();
     }
-    let mut short: String = label.chars().take(LABEL_CHARACTERS - 1).collect();
+    let mut short: String = label.chars().take(characters.saturating_sub(1)).collect();
     short.push('…');
     short
 }
@@ -178,7 +179,7 @@ fn percent_axis(area: &Area<'_>, bottom: i32) -> Result<(), Failure> {
 
 fn row_label(area: &Area<'_>, label: &str, y: i32) -> Result<(), Failure> {
     let style = text(TEXT, &INK, HPos::Right, VPos::Center);
-    area.draw(&Text::new(shortened(label), (LABELS - 10, y), style))
+    area.draw(&Text::new(shortened(label, LABEL_CHARACTERS), (LABELS - 10, y), style))
 }
 
 /// One horizontal bar per row, each from 0 to 100 %.
@@ -193,11 +194,22 @@ pub(super) fn bars(rows: &[Bar]) -> Result<Chart, AnswerError> {
                 let (left, right) = (x_of(from), x_of(from + share));
                 let corners = [(left, y + 4), (right.max(left + 1), y + ROW - 4)];
                 area.draw(&Rectangle::new(corners, tone.colour().filled()))?;
-                if right - left >= 44 {
+                if row.segments.len() > 1 && right - left >= 44 {
                     let style = text(SMALL, &ON_BAR, HPos::Center, VPos::Center);
                     area.draw(&Text::new(percent(*share), ((left + right) / 2, y + ROW / 2), style))?;
                 }
                 from += share;
+            }
+            // A bar of one segment has its share beside it, also where there is no bar.
+            if let [(_, share)] = row.segments.as_slice() {
+                let (x, h) = if *share < 0.85 {
+                    (x_of(*share) + 8, HPos::Left)
+                } else {
+                    (x_of(*share) - 8, HPos::Right)
+                };
+                let colour = if *share < 0.85 { &INK } else { &ON_BAR };
+                let style = text(SMALL, colour, h, VPos::Center);
+                area.draw(&Text::new(percent(*share), (x, y + ROW / 2), style))?;
             }
         }
         Ok(())

@@ -106,3 +106,49 @@ fn table(grid: &Grid) -> HtmlTable<'_> {
         rows: grid.rows.iter().map(|row| row.iter().map(value).collect()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::charts::Bar;
+    use crate::report::markdown;
+    use crate::report::page::Figure;
+
+    const NASTY: &str = "<script>alert('x')</script> & \"y\" | `z` {{ title }}";
+
+    fn page() -> Page {
+        let mut grid = Grid::new("models", NASTY, &["model", "requests", "open"]);
+        grid.push(vec![Cell::text(NASTY), Cell::Count(1_234_567), Cell::Suppressed]);
+        let bars =
+            vec![Bar { label: NASTY.to_owned(), segments: vec![(Tone::Closed, 0.5), (Tone::Unknown, 0.5)] }];
+        let figure = Figure {
+            caption: NASTY.to_owned(),
+            plot: Plot::Bars(bars),
+            legend: vec![(Tone::Closed, "closed")],
+        };
+        let section = Section {
+            id: "models",
+            title: "Models",
+            statement: Some(NASTY.to_owned()),
+            paragraphs: vec![NASTY.to_owned()],
+            figure: Some(figure),
+            tables: vec![grid],
+            notes: vec![NASTY.to_owned()],
+            commands: vec![NASTY.replace('`', "")],
+        };
+        Page { title: NASTY.to_owned(), scope: NASTY.to_owned(), sections: vec![section] }
+    }
+
+    #[test]
+    fn every_text_is_escaped() {
+        let html = render(&page()).unwrap();
+        assert!(!html.contains("<script") && !html.contains("\"y\""), "{html}");
+        assert!(html.contains("{{ title }}") && html.contains("1,234,567") && html.contains("suppressed"));
+        let markdown = markdown::render(&page());
+        let outside_code = markdown.split("```").step_by(2).collect::<String>();
+        let lines = outside_code.lines().filter(|line| !line.starts_with("From the command line"));
+        assert!(lines.into_iter().all(|line| !line.contains("<script")), "{markdown}");
+        assert!(markdown.contains("| 1234567 | suppressed |"), "{markdown}");
+        assert_eq!(markdown.matches("```").count(), 2, "a label cannot end its block");
+    }
+}

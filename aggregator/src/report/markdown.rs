@@ -9,6 +9,9 @@ use crate::answers::{escaped, markdown_table, percent};
 /// Characters of 100 %.
 const BAR: usize = 40;
 
+/// What the characters of a bar of classes mean.
+const KEY: &str = "█ open  ▓ open, restricted or non-commercial  ░ unknown  . closed";
+
 /// The document.
 pub(super) fn render(page: &Page) -> String {
     let mut out = format!("# {}\n\n{}\n", escaped(&page.title), escaped(&page.scope));
@@ -39,16 +42,15 @@ pub(super) fn render(page: &Page) -> String {
 
 fn chart(figure: &Figure) -> String {
     let mut out = String::new();
+    if figure.legend.iter().any(|(tone, _)| *tone == Tone::Closed) {
+        let _ = writeln!(out, "{KEY}\n");
+    }
     match &figure.plot {
         Plot::Bars(bars) | Plot::Columns(bars) => {
             let width = bars.iter().map(|bar| bar.label.chars().count()).max().unwrap_or(0);
             for bar in bars {
-                let parts: Vec<String> = bar
-                    .segments
-                    .iter()
-                    .filter(|(_, share)| *share > 0.0)
-                    .map(|(_, share)| percent(*share))
-                    .collect();
+                let shown = bar.segments.iter().filter(|(_, share)| *share > 0.0 || bar.segments.len() == 1);
+                let parts: Vec<String> = shown.map(|(_, share)| percent(*share)).collect();
                 let _ = writeln!(out, "{:<width$} {} {}", line(&bar.label), text_bar(bar), parts.join(" "));
             }
         }

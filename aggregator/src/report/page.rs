@@ -63,7 +63,8 @@ impl Figure {
         let parts: Vec<String> = segments
             .map(|(tone, share)| format!("{} {}", self.name_of(*tone), percent(*share)).trim().to_owned())
             .collect();
-        format!("{}: {}", bar.label, parts.join(", "))
+        let parts = if parts.is_empty() { percent(0.0) } else { parts.join(", ") };
+        format!("{}: {parts}", bar.label)
     }
 
     /// The chart in words.

@@ -7,14 +7,16 @@ use time::{OffsetDateTime, Time};
 use weighbridge_catalog::Openness;
 
 use super::ReportQuery;
-use super::charts::{Bar, Range, Tone};
+use super::charts::{Bar, Range, Tone, shortened};
 use super::figures::{Figures, cohorts, environments_named};
 use super::page::{Figure, Page, Plot, Section};
-use crate::answers::{Cell, Document, Grid, NO_DATA, Period, percent, rfc3339};
+use crate::answers::{Cell, Document, Filter, Grid, NO_DATA, Period, percent, rfc3339};
 use crate::split::{Counting, Group, Measure, Split, class_grid, counting_grid, headline_grid, part_grid};
 
 /// Rows of a chart and of a table of models; the command has all.
 const TOP: usize = 25;
+/// Of a group's name in a chart, with its part of all behind it.
+const KEY_CHARACTERS: usize = 20;
 
 /// Classes as they stand in a bar: open from the left, then unknown, then closed, so that both bounds are edges.
 const ORDER: [(Openness, &str); 6] = [
@@ -39,7 +41,7 @@ pub(super) fn page(query: &ReportQuery, figures: &Figures) -> Page {
         query.filter.in_words()
     );
     let commands = Commands::new(query);
-    let sections = vec![
+    let mut sections = vec![
         headline(figures, &commands),
         side_by_side(figures, &commands),
         over_time(figures, &commands),
@@ -56,7 +58,21 @@ pub(super) fn page(query: &ReportQuery, figures: &Figures) -> Page {
         answers::coverage(figures, &commands),
         methods::section(figures),
     ];
+    if !is_what_views_count(&query.filter) {
+        for section in sections.iter_mut().filter(|section| FROM_VIEWS.contains(&section.id)) {
+            section.notes.push(VIEWS_COUNT.to_owned());
+        }
+    }
     Page { title: "Where the AI traffic went".to_owned(), scope, sections }
+}
+
+/// Sections whose views know no other vantage, operation and outcome.
+const FROM_VIEWS: [&str; 6] = ["units", "adoption", "production", "fallbacks", "retention", "coverage"];
+const VIEWS_COUNT: &str = "Organisations, fallbacks, retention and coverage are of served chat and text completion at gateways, whatever \
+                           the report's filter.";
+
+fn is_what_views_count(filter: &Filter) -> bool {
+    *filter == Filter { environments: filter.environments.clone(), ..Filter::default() }
 }
 
 /// The command line of a figure.
@@ -177,9 +193,9 @@ fn side_by_side(figures: &Figures, commands: &Commands) -> Section {
             ]);
         }
     }
-    if let Some((span, shares)) = organisations(&figures.adoption) {
+    for (of, shares) in organisations(&figures.adoption) {
         for (name, lower, share, upper) in shares {
-            grid.push(vec![Cell::text(format!("{name}, four weeks from {span}")), lower, share, upper]);
+            grid.push(vec![Cell::text(format!("{name}, {of}")), lower, share, upper]);
         }
     }
     let section = Section {
@@ -193,7 +209,9 @@ fn side_by_side(figures: &Figures, commands: &Commands) -> Section {
     }
     let ranges = grid.rows.iter().filter_map(|row| match row.as_slice() {
         [Cell::Text(label), Cell::Share(lower), Cell::Share(value), Cell::Share(upper)] => {
-            Some(Range { label: label.clone(), value: *value, lower: *lower, upper: *upper })
+            // Which four weeks is in the table.
+            let label = label.split(", four weeks").next().unwrap_or(label).to_owned();
+            Some(Range { label, value: *value, lower: *lower, upper: *upper })
         }
         _ => None,
     });
@@ -222,36 +240,46 @@ fn range_legend() -> Vec<(Tone, &'static str)> {
 
 type Bounds = (&'static str, Cell, Cell, Cell);
 
-/// The newest span over all environments: any open traffic, most of it, sustained use, each with its bounds.
-fn organisations(adoption: &Document) -> Option<(String, Vec<Bounds>)> {
-    let [spans, bounds, ..] = adoption.tables.as_slice() else { return None };
-    let (span, bound) = (spans.rows.last()?, bounds.rows.last()?);
+/// Of the newest span that is over, else of the one that runs, by environment: any open traffic, most of it, sustained use, each with
+/// its bounds.
+fn organisations(adoption: &Document) -> Vec<(String, Vec<Bounds>)> {
+    let [spans, bounds, ..] = adoption.tables.as_slice() else { return Vec::new() };
     let of = |grid: &Grid, row: &[Cell], name: &str| {
-        let at = grid.columns.iter().position(|column| *column == name)?;
-        row.get(at).cloned()
+        let at = grid.columns.iter().position(|column| *column == name);
+        at.and_then(|at| row.get(at)).cloned().unwrap_or(Cell::Nothing)
     };
-    let (spans_of, bounds_of) = (|name| of(spans, span, name), |name| of(bounds, bound, name));
-    let rows = vec![
-        (
-            "organisations with any open",
-            spans_of("with_open_share")?,
-            spans_of("with_open_share")?,
-            bounds_of("with_open_max_share")?,
-        ),
-        (
-            "organisations mostly open",
-            bounds_of("with_majority_min_share")?,
-            spans_of("with_majority_share")?,
-            bounds_of("with_majority_max_share")?,
-        ),
-        (
-            "organisations, sustained open",
-            spans_of("with_sustained_share")?,
-            spans_of("with_sustained_share")?,
-            bounds_of("with_sustained_max_share")?,
-        ),
-    ];
-    Some((spans_of("span")?.for_people(), rows))
+    let is_over = |row: &&Vec<Cell>| of(spans, row, "complete") == Cell::text("yes");
+    let Some(newest) = spans.rows.iter().rfind(is_over).or(spans.rows.last()) else { return Vec::new() };
+    let span = of(spans, newest, "span");
+    // Both tables are the same rows of one view in one order.
+    let rows = spans.rows.iter().zip(&bounds.rows).filter(|(row, _)| of(spans, row, "span") == span);
+    rows.map(|(row, bound)| {
+        let (own, other) = (|name| of(spans, row, name), |name| of(bounds, bound, name));
+        let any = own("with_open_share");
+        let sustained = own("with_sustained_share");
+        let shares = vec![
+            ("organisations, any open", any.clone(), any, other("with_open_max_share")),
+            (
+                "organisations, mostly open",
+                other("with_majority_min_share"),
+                own("with_majority_share"),
+                other("with_majority_max_share"),
+            ),
+            (
+                "organisations, sustained open",
+                sustained.clone(),
+                sustained,
+                other("with_sustained_max_share"),
+            ),
+        ];
+        let place = match own("environment").for_people().as_str() {
+            "all" => String::new(),
+            environment => format!("{environment}, "),
+        };
+        let runs = if own("complete") == Cell::text("yes") { "" } else { " (they still run)" };
+        (format!("{place}four weeks from {}{runs}", span.for_people()), shares)
+    })
+    .collect()
 }
 
 fn over_time(figures: &Figures, commands: &Commands) -> Section {
@@ -367,7 +395,7 @@ fn grouped(id: &'static str, title: &'static str, split: &Split, commands: &Comm
     let all = split.total.total().requests;
     let bars = split.groups.iter().take(TOP).filter_map(|group| {
         let part = Cell::part(group.total().requests, all).for_people();
-        bar(&format!("{} ({part})", group.key), group, Measure::Requests)
+        bar(&format!("{} ({part})", shortened(&group.key, KEY_CHARACTERS)), group, Measure::Requests)
     });
     Section {
         figure: Some(Figure {
@@ -377,5 +405,82 @@ fn grouped(id: &'static str, title: &'static str, split: &Split, commands: &Comm
         }),
         tables: vec![part_grid(split)],
         ..section
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adoption(rows: &[(&str, &str, &str)]) -> Document {
+        let mut spans = Grid::new(
+            "spans",
+            "",
+            &[
+                "span",
+                "environment",
+                "with_open_share",
+                "with_majority_share",
+                "with_sustained_share",
+                "complete",
+            ],
+        );
+        let mut bounds = Grid::new(
+            "bounds",
+            "",
+            &[
+                "with_open_max_share",
+                "with_majority_min_share",
+                "with_majority_max_share",
+                "with_sustained_max_share",
+            ],
+        );
+        for (span, environment, complete) in rows {
+            let share = Cell::Share(0.5);
+            let names = [Cell::text(*span), Cell::text(*environment)];
+            spans.push(
+                [&names[..], &[share.clone(), share, Cell::Suppressed, Cell::text(*complete)]].concat(),
+            );
+            bounds.push(vec![Cell::Share(0.75); 4]);
+        }
+        Document {
+            heading: String::new(),
+            asked: serde_json::Map::new(),
+            tables: vec![spans, bounds],
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn organisations_are_of_four_weeks_that_are_over() {
+        let names = |rows: &[(&str, &str, &str)]| -> Vec<String> {
+            organisations(&adoption(rows)).into_iter().map(|(name, _)| name).collect()
+        };
+        let (october, november) = (("2026-10-26", "all", "yes"), ("2026-11-23", "all", "no"));
+        assert_eq!(names(&[october, november]), ["four weeks from 2026-10-26"]);
+        assert_eq!(names(&[november]), ["four weeks from 2026-11-23 (they still run)"]);
+        let two = [("2026-10-26", "production", "yes"), ("2026-10-26", "staging", "yes")];
+        assert_eq!(
+            names(&two),
+            ["production, four weeks from 2026-10-26", "staging, four weeks from 2026-10-26"]
+        );
+        assert!(names(&[]).is_empty());
+        let shares = organisations(&adoption(&[october])).remove(0).1;
+        assert_eq!(
+            shares[0],
+            ("organisations, any open", Cell::Share(0.5), Cell::Share(0.5), Cell::Share(0.75))
+        );
+        assert_eq!(shares[2].2, Cell::Suppressed);
+    }
+
+    #[test]
+    fn other_filters_are_not_what_views_count() {
+        let filter = Filter::default();
+        assert!(is_what_views_count(&filter));
+        let production =
+            Filter { environments: vec![weighbridge_proto::v1::Environment::Production], ..filter.clone() };
+        assert!(is_what_views_count(&production));
+        let servers = Filter { vantage: weighbridge_proto::v1::Vantage::Server, ..filter };
+        assert!(!is_what_views_count(&servers));
     }
 }
