@@ -9,6 +9,7 @@
 pub mod answers;
 pub mod canary;
 pub mod capture;
+pub mod chromium;
 pub mod clickhouse;
 pub mod collector;
 pub mod driver;
