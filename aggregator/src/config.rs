@@ -93,6 +93,39 @@ pub struct ClickHouse {
     /// How long the ledger keeps a row. Longer than a spool, Kafka and a margin together: nothing may arrive after the row
     /// that would absorb it is gone.
     pub ledger_ttl_days: u16,
+    /// How long the rollups keep theirs; `migrate up` sets it.
+    pub retention: Retention,
+}
+
+/// Days after which rollups drop a row; 0: never. Not less than `ledger_ttl_days`: what is dropped would be built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Rollups by minute: to look into a quarter's incidents.
+    pub minute_days: u16,
+    /// Rollups by hour: this year beside the year before.
+    pub hour_days: u16,
+    /// Rollups by day: small, and nothing else is left of old times.
+    pub day_days: u16,
+    /// Tables that follow a collector over time: thirteen months, so that a cohort's year is whole.
+    pub participation_days: u16,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { minute_days: 90, hour_days: 730, day_days: 0, participation_days: 396 }
+    }
+}
+
+impl Retention {
+    fn fields(self) -> [(&'static str, u16); 4] {
+        [
+            ("clickhouse.retention.minute_days", self.minute_days),
+            ("clickhouse.retention.hour_days", self.hour_days),
+            ("clickhouse.retention.day_days", self.day_days),
+            ("clickhouse.retention.participation_days", self.participation_days),
+        ]
+    }
 }
 
 impl Default for ClickHouse {
@@ -107,6 +140,7 @@ impl Default for ClickHouse {
             compression: Compression::Lz4,
             query_timeout_s: 300,
             ledger_ttl_days: 35,
+            retention: Retention::default(),
         }
     }
 }
@@ -323,6 +357,11 @@ impl Config {
         if self.clickhouse.ledger_ttl_days < 2 {
             return refuse("clickhouse.ledger_ttl_days", "must be at least 2");
         }
+        for (field, days) in self.clickhouse.retention.fields() {
+            if days != 0 && days < self.clickhouse.ledger_ttl_days {
+                return refuse(field, "must be 0 (never) or at least clickhouse.ledger_ttl_days");
+            }
+        }
         if self.clickhouse.ca_file.is_some() && !self.clickhouse.url.starts_with("https://") {
             return refuse("clickhouse.ca_file", "needs an https: URL in clickhouse.url");
         }
@@ -421,6 +460,7 @@ mod tests {
             ("clickhouse: {database: 'a b'}", "clickhouse.database"),
             ("ingest: {accept_past_days: 35}", "ingest.accept_past_days"),
             ("clickhouse: {ca_file: a}", "clickhouse.ca_file"),
+            ("clickhouse: {retention: {hour_days: 34}}", "clickhouse.retention.hour_days"),
             ("ingest: {max_connection_age_s: 0}", "ingest.max_connection_age_s"),
             ("ingest: {door: {mode: registered}}", "ingest.door.contributors_file"),
             ("ingest: {door: {mode: registered, contributors_file: a}}", "ingest.door.pseudonym_key_file"),

@@ -6,7 +6,10 @@
 //! | `door` | who may send, and under which pseudonym it is kept |
 //! | `load` | Kafka to ClickHouse, and the rollup |
 //! | `migrate` | tables, views, the register of models, the topic |
+//! | `questions` | the commands that answer, one question each |
 //! | `split` | which share goes to open-weight and which to closed models |
+//! | `report` | all of it in one document with charts |
+//! | `answers` | periods, filters, errors and forms of every answer |
 //! | `dead_letter` | what load set aside: listed, replayed or dropped |
 //! | `audit` | collectors' ledgers, Kafka, ClickHouse and the rollup compared |
 //! | `admin`, `telemetry` | health, metrics, logs, OTLP |
@@ -15,6 +18,7 @@
 //! time. A report may travel many times; its rows carry its name as their key and count once.
 
 pub mod admin;
+pub mod answers;
 pub mod audit;
 mod backoff;
 mod bounded;
@@ -27,9 +31,12 @@ pub mod kafka;
 pub mod load;
 pub mod migrate;
 mod native;
+pub mod questions;
 mod ranges;
 pub mod record;
 pub mod register;
+pub mod report;
+mod retention;
 mod sabotage;
 pub mod split;
 pub mod store;

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use weighbridge_aggregator::admin::{self, Instruments};
+use weighbridge_aggregator::answers::AnswerError;
 use weighbridge_aggregator::audit::{self, AuditArguments, AuditError};
 use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config::Config;
@@ -22,7 +23,7 @@ use weighbridge_aggregator::dead_letter::{self, DeadLetterAction, DeadLetterErro
 use weighbridge_aggregator::door::command::{self, ContributorAction};
 use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
-use weighbridge_aggregator::split::{self, SplitArguments};
+use weighbridge_aggregator::questions::{self, Question};
 use weighbridge_aggregator::store::Store;
 use weighbridge_aggregator::{migrate, register, telemetry};
 
@@ -42,8 +43,8 @@ enum Command {
     Ingest,
     /// Load reports from Kafka into ClickHouse and keep the rollup.
     Load,
-    /// Say which share of requests and tokens goes to open-weight and which to closed models.
-    Split(SplitArguments),
+    #[command(flatten)]
+    Ask(Question),
     /// What load could not load: list it, put it back, or give it up.
     DeadLetter {
         #[command(subcommand)]
@@ -104,8 +105,9 @@ const BAD_ARGUMENTS: i32 = 2;
 /// A mistake in the command line that clap cannot see.
 fn is_argument(failure: &anyhow::Error) -> bool {
     let audit = failure.downcast_ref::<AuditError>().is_some_and(AuditError::is_argument);
+    let answer = failure.downcast_ref::<AnswerError>().is_some_and(AnswerError::is_argument);
     let letters = failure.downcast_ref::<DeadLetterError>();
-    audit || letters.is_some_and(|error| matches!(error, DeadLetterError::Argument { .. }))
+    audit || answer || letters.is_some_and(|error| matches!(error, DeadLetterError::Argument { .. }))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<i32> {
@@ -113,7 +115,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<i32> {
     match arguments.command {
         Command::Ingest => serve(&config, Stage::Ingest).await.map(|()| DONE),
         Command::Load => serve(&config, Stage::Load).await.map(|()| DONE),
-        Command::Split(arguments) => run_split(&config, &arguments).await.map(|()| DONE),
+        Command::Ask(question) => {
+            let store = Store::new(&config.clickhouse)?;
+            print!("{}", questions::answer(&store, &question, Clock::default().unix_s()).await?);
+            Ok(DONE)
+        }
         Command::Contributor { action } => {
             print!("{}", command::run(&action, &config.ingest.door, Clock::default().unix_s())?);
             Ok(DONE)
@@ -130,13 +136,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<i32> {
             Ok(if audit.is_equal() { DONE } else { FAILED })
         }
     }
-}
-
-async fn run_split(config: &Config, arguments: &SplitArguments) -> anyhow::Result<()> {
-    let query = arguments.query(Clock::default().unix_s())?;
-    let split = split::query(&Store::new(&config.clickhouse)?, &query).await?;
-    print!("{}", split::render(&split, arguments.format));
-    Ok(())
 }
 
 async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use weighbridge_catalog::RegisterExport;
 use crate::config;
 use crate::kafka;
 use crate::register;
+use crate::retention;
 use crate::store::{Store, StoreError};
 
 /// A migration.
@@ -46,6 +47,9 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     8 "contributor" "0008_contributor.sql"
     9 "audit_of_stepping_clocks" "0009_audit_of_stepping_clocks.sql"
     10 "conservation" "0010_conservation.sql"
+    11 "rollups" "0011_rollups.sql"
+    12 "series" "0012_series.sql"
+    13 "answers" "0013_answers.sql"
 };
 
 const MIGRATIONS_TABLE: &str = "\
@@ -125,7 +129,8 @@ struct Applied {
     done: u8,
 }
 
-/// Brings the database up to this binary: missing and unfinished migrations in order, then `register`.
+/// Brings the database up to this binary: missing and unfinished migrations in order, then the times of retention, then
+/// `register`.
 ///
 /// # Errors
 /// The first thing that failed; what was done before it stays. A migration whose file changed stops it before anything is run.
@@ -144,6 +149,7 @@ pub async fn up(store: &Store, register: &RegisterExport) -> Result<(), MigrateE
             run(store, migration).await?;
         }
     }
+    retention::apply(store).await?;
     register::fill(store, register).await?;
     Ok(())
 }
@@ -252,7 +258,12 @@ mod tests {
                     "CREATE OR REPLACE DICTIONARY ",
                 ];
                 // To the type that a column has already, MODIFY COLUMN does nothing.
-                let changes = ["\n    MODIFY COLUMN ", "\n    ADD COLUMN IF NOT EXISTS "];
+                let changes = [
+                    "\n    MODIFY COLUMN ",
+                    "\n    ADD COLUMN IF NOT EXISTS ",
+                    "\n    MODIFY SETTING ",
+                    "\n    MODIFY SQL SECURITY ",
+                ];
                 let modifies = statement.starts_with("ALTER TABLE ")
                     && changes.iter().any(|change| statement.contains(change));
                 assert!(modifies || again.iter().any(|start| statement.starts_with(start)), "{statement}");
@@ -288,6 +299,9 @@ mod tests {
         let newest =
             MIGRATIONS.iter().rev().find(|migration| migration.sql.contains("COLUMN gateway_product"));
         assert_eq!(newest.map(|migration| migration.sql.matches(&products).count()), Some(3));
+        // A migration that extends it names the rollups of migration 11, too.
+        let rollups = MIGRATIONS[10].sql;
+        assert_eq!(rollups.matches(" gateway_product ").count(), rollups.matches(&products).count());
     }
 
     fn enum8(values: impl Iterator<Item = (&'static str, i32)>) -> String {

@@ -1,7 +1,7 @@
 //! The register of models as tables of ClickHouse.
 //!
 //! In: the register of this binary, or a document that `weighbridge-collector catalog export` wrote. Out: the tables `models`,
-//! `providers` and `model_periods`, each replaced whole in one step, and the dictionary over them. A register older than
+//! `providers` and `model_periods`, each replaced whole in one step, and the dictionaries over them. A register older than
 //! the one in a table never replaces it.
 
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use crate::store::{Store, StoreError};
 
 /// The tables of the register; each has a `*_stage` table beside it.
 pub const TABLES: [&str; 3] = ["models", "providers", "model_periods"];
+/// The dictionaries over them.
+const DICTIONARIES: [&str; 3] = ["model_on_day", "model_by_id", "provider_by_id"];
 /// Rows per INSERT of the register; a statement stays far below the server's limit of 256 KiB.
 const ROWS: usize = 200;
 /// First and last day of `Date32`.
@@ -97,7 +99,10 @@ pub(crate) async fn fill(store: &Store, register: &RegisterExport) -> Result<(),
         store.run(&format!("TRUNCATE TABLE {{database}}.{table}_stage")).await?;
         info!(table, rows = rows.len(), version, "register filled");
     }
-    store.run("SYSTEM RELOAD DICTIONARY {database}.model_on_day").await
+    for dictionary in DICTIONARIES {
+        store.run(&format!("SYSTEM RELOAD DICTIONARY {{database}}.{dictionary}")).await?;
+    }
+    Ok(())
 }
 
 fn models(register: &RegisterExport) -> Vec<String> {

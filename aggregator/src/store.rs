@@ -92,6 +92,7 @@ pub struct Store {
     database: String,
     query_timeout: Duration,
     ledger_ttl_days: u16,
+    retention: config::Retention,
     /// A dictionary asks its own server as this user; ClickHouse hides the password in what it shows of the dictionary.
     dictionary_credentials: config::Secret,
     dedup_setting: std::sync::Arc<OnceCell<(&'static str, &'static str)>>,
@@ -123,6 +124,7 @@ impl Store {
             database: config.database.clone(),
             query_timeout: Duration::from_secs(config.query_timeout_s),
             ledger_ttl_days: config.ledger_ttl_days,
+            retention: config.retention,
             dictionary_credentials: config::Secret::new(dictionary_credentials(config)),
             dedup_setting: std::sync::Arc::default(),
         })
@@ -136,6 +138,11 @@ impl Store {
     /// How long the ledger keeps a row.
     pub fn ledger_ttl_days(&self) -> u16 {
         self.ledger_ttl_days
+    }
+
+    /// How long the rollups keep a row.
+    pub fn retention(&self) -> config::Retention {
+        self.retention
     }
 
     /// `sql` with `{database}`, `{ledger_ttl_days}` and `{dictionary_credentials}` filled in.

@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 use weighbridge::demo::{DemoArguments, demo};
 use weighbridge::embedded::{clickhouse, libchdb};
 use weighbridge::serve::{ServeArguments, serve};
+use weighbridge_aggregator::clock::Clock;
 use weighbridge_aggregator::config;
-use weighbridge_aggregator::split::{self, SplitArguments};
+use weighbridge_aggregator::questions::{self, Question};
+use weighbridge_aggregator::report::ReportArguments;
+use weighbridge_aggregator::split::SplitArguments;
 use weighbridge_aggregator::store::Store;
 use weighbridge_collector::shutdown;
 
@@ -29,18 +32,20 @@ enum Command {
     /// Count a gateway of this machine: receivers, counting, ClickHouse, all in one process.
     Serve(ServeArguments),
     /// Print the split that `serve` or `demo --serve` has counted.
-    Split(StandaloneSplit),
+    Split(Asked<SplitArguments>),
+    /// Write one document with charts about what they have counted: HTML or Markdown.
+    Report(Asked<ReportArguments>),
     /// Run the embedded ClickHouse on 127.0.0.1 until SIGTERM.
     Clickhouse(ClickHouseArguments),
 }
 
 #[derive(clap::Args)]
-struct StandaloneSplit {
+struct Asked<Q: clap::Args> {
     /// HTTP interface of the ClickHouse that holds the counts.
     #[arg(long, default_value = "http://127.0.0.1:8123")]
     clickhouse: String,
     #[command(flatten)]
-    split: SplitArguments,
+    question: Q,
 }
 
 #[derive(clap::Args)]
@@ -66,7 +71,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => until_signal(|shutdown| demo(arguments, shutdown)),
         Command::Serve(arguments) => until_signal(|shutdown| serve(arguments, shutdown)),
-        Command::Split(arguments) => until_signal(|_| print_split(arguments)),
+        Command::Split(asked) => until_signal(|_| answer(asked.clickhouse, Question::Split(asked.question))),
+        Command::Report(asked) => {
+            until_signal(|_| answer(asked.clickhouse, Question::Report(asked.question)))
+        }
         Command::Clickhouse(arguments) => run_clickhouse(arguments),
     };
     match outcome {
@@ -93,12 +101,9 @@ where
     outcome
 }
 
-async fn print_split(arguments: StandaloneSplit) -> anyhow::Result<()> {
-    let store =
-        Store::new(&config::ClickHouse { url: arguments.clickhouse, ..config::ClickHouse::default() })?;
-    let now_s = weighbridge_aggregator::clock::Clock::default().unix_s();
-    let answer = split::query(&store, &arguments.split.query(now_s)?).await?;
-    print!("{}", split::render(&answer, arguments.split.format));
+async fn answer(clickhouse: String, question: Question) -> anyhow::Result<()> {
+    let store = Store::new(&config::ClickHouse { url: clickhouse, ..config::ClickHouse::default() })?;
+    print!("{}", questions::answer(&store, &question, Clock::default().unix_s()).await?);
     Ok(())
 }
 

@@ -6,14 +6,17 @@
 //! installs it.
 //! Does not guarantee: that two tests may share a server. Each test starts its own.
 
+pub mod answers;
 pub mod canary;
 pub mod capture;
+pub mod chromium;
 pub mod clickhouse;
 pub mod collector;
 pub mod driver;
 pub mod envoy;
 pub mod faults;
 pub mod gguf;
+pub mod grafana;
 pub mod kafka;
 pub mod litellm;
 pub mod nginx;

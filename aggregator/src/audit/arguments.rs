@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use super::AuditError;
-use crate::split;
+use crate::answers::{self, AnswerError};
 use crate::table::Format;
 
 /// Windows this young are left out without `--to`: reports may overtake one another, and load takes a moment.
@@ -59,12 +59,14 @@ impl AuditArguments {
 }
 
 fn instant(option: &'static str, text: &str) -> Result<u64, AuditError> {
-    let at = split::instant(option, text).map(OffsetDateTime::unix_timestamp);
-    let refuse = |problem: String| AuditError::Argument { option, problem };
+    let at = answers::instant(option, text).map(OffsetDateTime::unix_timestamp);
     // `instant` gives times after 1970.
-    at.map(i64::unsigned_abs).map_err(|error| match error {
-        split::SplitError::Argument { problem, .. } => refuse(problem),
-        split::SplitError::Store(error) => refuse(error.to_string()),
+    at.map(i64::unsigned_abs).map_err(|error| {
+        let problem = match error {
+            AnswerError::Argument { problem, .. } => problem,
+            other => other.to_string(),
+        };
+        AuditError::Argument { option, problem }
     })
 }
 

@@ -1,11 +1,6 @@
 //! The split: which share of requests and tokens goes to open-weight and which to closed models.
 //!
-//! What counts, unless asked otherwise:
-//! - outcome `ok`: the served model decides, and a request that failed was served by none. `--outcome all` counts every request.
-//! - operations `chat` and `text_completion`: people and programs asking a language model. An embedding or a rerank is counted
-//!   in millions by one index run and in units that do not compare; ask for it by name.
-//! - vantage `gateway`: the same request seen at a gateway and at the server behind it is one request. One vantage at a time.
-//! - requests, never attempts: retries and fallback attempts are a ledger of their own.
+//! What counts is a `Filter` (see there). Requests, never attempts: retries and fallback attempts are a ledger of their own.
 //!
 //! open = open-noncommercial + open-restricted + open-permissive + open-source; restricted, the part of open whose licence limits use,
 //! = open-noncommercial + open-restricted. Unknown is on neither side: it makes bounds, open / total to (open + unknown) / total.
@@ -13,35 +8,64 @@
 //!
 //! Reads the rollup or, with `Source::Ledger`, `ledger FINAL`; never both.
 
-mod arguments;
+mod counting;
 mod query;
 mod render;
 
-pub(crate) use arguments::instant;
-pub use arguments::{SplitArguments, SplitError};
+pub use counting::Counting;
 pub use query::query;
-pub use render::{Format, render};
+pub(crate) use query::{licence_on, rollup_of};
+pub use render::render;
+pub(crate) use render::{class_grid, counting_grid, headline_grid, part_grid};
 
 use serde::Serialize;
-use time::OffsetDateTime;
 use weighbridge_catalog::Openness;
-use weighbridge_proto::v1::{Operation, Vantage};
+
+use crate::answers::{AnswerError, Filter, FilterArguments, Format, Period, PeriodArguments, share_of};
+
+/// Which share of requests and tokens goes to open-weight and which to closed models.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct SplitArguments {
+    /// From when to when.
+    #[command(flatten)]
+    pub period: PeriodArguments,
+    /// One group per value of this.
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+    /// Which requests.
+    #[command(flatten)]
+    pub filter: FilterArguments,
+    /// Read the ledger instead of the rollup: exact to the window, weeks instead of years.
+    #[arg(long)]
+    pub ledger: bool,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl SplitArguments {
+    /// The query they ask for. `now_s` is the time, Unix seconds.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn query(&self, now_s: u64) -> Result<SplitQuery, AnswerError> {
+        let (source, period) = match self.ledger {
+            true => (Source::Ledger, self.period.period(now_s)?),
+            false => (Source::Rollup, self.period.hours(now_s, " or add --ledger")?),
+        };
+        Ok(SplitQuery { period, by: self.by, filter: self.filter.filter()?, source })
+    }
+}
 
 /// What to split. Made from arguments, which check it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitQuery {
-    /// Start, included. On the hour when the rollup is read.
-    pub from: OffsetDateTime,
-    /// End, excluded. On the hour when the rollup is read.
-    pub to: OffsetDateTime,
+    /// From when to when; on the hour when the rollup is read.
+    pub period: Period,
     /// One group per value of this.
     pub by: By,
-    /// Where the requests were counted.
-    pub vantage: Vantage,
-    /// What was asked for; not empty.
-    pub operations: Vec<Operation>,
-    /// How they ended.
-    pub outcome: OutcomeFilter,
+    /// Which requests.
+    pub filter: Filter,
     /// What is read.
     pub source: Source,
 }
@@ -53,16 +77,28 @@ pub enum By {
     /// The six classes.
     #[default]
     Openness,
-    /// Days of the window, UTC.
+    /// Days, UTC.
     Day,
+    /// Calendar months, UTC.
+    Month,
     /// Who runs the weights.
     Hosting,
+    /// Licences of the weights, by the register on the day of the traffic.
+    Licence,
     /// Where the gateway runs.
     Environment,
+    /// Gateway products.
+    Product,
+    /// Who serves.
+    Provider,
+    /// Who made the model.
+    Developer,
     /// Families of the register.
     Family,
     /// Models of the register.
     Model,
+    /// Ways to count the same traffic: one class per maker, restricted licences as closed, unknown as open, and so on.
+    Counting,
 }
 
 impl By {
@@ -71,23 +107,18 @@ impl By {
         match self {
             By::Openness => "openness",
             By::Day => "day",
+            By::Month => "month",
             By::Hosting => "hosting",
+            By::Licence => "licence",
             By::Environment => "environment",
+            By::Product => "product",
+            By::Provider => "provider",
+            By::Developer => "developer",
             By::Family => "family",
             By::Model => "model",
+            By::Counting => "counting",
         }
     }
-}
-
-/// Which requests count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutcomeFilter {
-    /// Those that were served.
-    #[default]
-    Ok,
-    /// All.
-    All,
 }
 
 /// What is read.
@@ -144,6 +175,8 @@ pub struct Shares {
     pub closed: f64,
     /// Neither known to be open nor closed.
     pub unknown: f64,
+    /// Open, of what is known; none if nothing is.
+    pub open_of_known: Option<f64>,
     /// Open, if all unknown were closed.
     pub open_lower: f64,
     /// Open, if all unknown were open.
@@ -178,7 +211,7 @@ impl Measure {
         }
     }
 
-    fn of(self, sums: &Sums) -> u64 {
+    pub(crate) fn of(self, sums: &Sums) -> u64 {
         match self {
             Measure::Requests => sums.requests,
             Measure::InputTokens => sums.input_tokens,
@@ -232,6 +265,10 @@ impl Group {
             restricted: share(&is_restricted),
             closed: share(&|openness| openness == Openness::Closed),
             unknown: share(&|openness| openness == Openness::Unknown),
+            open_of_known: share_of(
+                measure.of(&self.sum(Openness::is_open)),
+                measure.of(&self.sum(|openness| openness != Openness::Unknown)),
+            ),
             open_lower: share(&Openness::is_open),
             open_upper: share(&|openness| openness.is_open() || openness == Openness::Unknown),
         })

@@ -1,59 +1,36 @@
-//! A split as a table for people, JSON or CSV.
+//! A split in its four forms.
 //!
 //! JSON and CSV hold the shares as numbers between 0 and 1, null or empty where there is nothing to share. CSV has one row per
-//! group and measure, and the total as group `total`.
+//! group and measure, and the total as group `total`. Table and Markdown are for people.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::{By, Group, Measure, OutcomeFilter, Source, Split, SplitQuery};
-use crate::table::{columns, csv_field};
-
-/// Form of the answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// One object.
-    Json,
-    /// One row per group and measure.
-    Csv,
-}
-
-const NO_DATA: &str = "no data for this period";
+use super::{By, Counting, Group, Measure, Shares, Source, Split};
+use crate::answers::{self, Cell, Document, Format, Grid, NO_DATA, no_data_row, rfc3339, share_of};
+use crate::table::csv_field;
 
 /// The answer, with a newline at its end.
 pub fn render(split: &Split, format: Format) -> String {
     match format {
-        Format::Table => table(split),
+        Format::Table | Format::Markdown => answers::render(&document(split), format),
         Format::Json => format!("{:#}\n", as_json(split)),
         Format::Csv => csv(split),
     }
-}
-
-fn rfc3339(at: OffsetDateTime) -> String {
-    // Every time in a query has a four-digit year.
-    at.format(&Rfc3339).unwrap_or_default()
-}
-
-fn operations(query: &SplitQuery) -> Vec<&'static str> {
-    query.operations.iter().map(|operation| operation.name()).collect()
 }
 
 fn as_json(split: &Split) -> Value {
     let query = &split.query;
     let groups: Vec<Value> = split.groups.iter().map(|group| group_json(group, &split.total)).collect();
     json!({
-        "from": rfc3339(query.from),
-        "to": rfc3339(query.to),
+        "from": rfc3339(query.period.from),
+        "to": rfc3339(query.period.to),
         "by": query.by,
-        "vantage": query.vantage.name(),
-        "operations": operations(query),
-        "outcome": query.outcome,
+        "environments": query.filter.environment_names(),
+        "vantage": query.filter.vantage.name(),
+        "operations": query.filter.operation_names(),
+        "outcome": query.filter.outcome,
         "source": query.source,
         "message": if split.is_empty() { Value::from(NO_DATA) } else { Value::Null },
         "total": if split.is_empty() { Value::Null } else { group_json(&split.total, &split.total) },
@@ -81,14 +58,17 @@ fn group_json(group: &Group, total: &Group) -> Value {
 
 /// The group's part of the total; none of nothing.
 fn part(group: &Group, total: &Group, measure: Measure) -> Option<f64> {
-    let whole = measure.of(&total.total());
-    (whole > 0).then(|| measure.of(&group.total()) as f64 / whole as f64)
+    share_of(measure.of(&group.total()), measure.of(&total.total()))
 }
 
 fn csv(split: &Split) -> String {
     let by = split.query.by.name();
-    let mut out =
-        format!("{by},measure,count,of_total,open,restricted,closed,unknown,open_lower,open_upper\n");
+    let columns = "measure,count,of_total,open,restricted,closed,unknown,open_lower,open_upper,open_of_known";
+    let mut out = format!("{by},{columns}\n");
+    if split.is_empty() {
+        out.push_str(&no_data_row(columns.split(',').count() + 1));
+        return out;
+    }
     for group in split.groups.iter().chain([&split.total]) {
         for measure in Measure::ALL {
             let key = csv_field(&group.key);
@@ -96,10 +76,16 @@ fn csv(split: &Split) -> String {
             let of_total =
                 part(group, &split.total, measure).map(|part| part.to_string()).unwrap_or_default();
             let shares = match group.shares(measure) {
-                None => ",,,,,".to_owned(),
+                None => ",,,,,,".to_owned(),
                 Some(s) => format!(
-                    "{},{},{},{},{},{}",
-                    s.open, s.restricted, s.closed, s.unknown, s.open_lower, s.open_upper
+                    "{},{},{},{},{},{},{}",
+                    s.open,
+                    s.restricted,
+                    s.closed,
+                    s.unknown,
+                    s.open_lower,
+                    s.open_upper,
+                    s.open_of_known.map(|share| share.to_string()).unwrap_or_default()
                 ),
             };
             // Writing to a String does not fail.
@@ -109,101 +95,149 @@ fn csv(split: &Split) -> String {
     out
 }
 
-fn table(split: &Split) -> String {
+fn document(split: &Split) -> Document {
     let query = &split.query;
-    let outcome = match query.outcome {
-        OutcomeFilter::Ok => "served requests",
-        OutcomeFilter::All => "requests of every outcome",
-    };
     let source = match query.source {
         Source::Rollup => "rollup",
         Source::Ledger => "ledger",
     };
-    let mut out = format!(
-        "{} to {} (UTC), {outcome} of {} at vantage {}, from the {source}\n\n",
-        rfc3339(query.from),
-        rfc3339(query.to),
-        operations(query).join(", "),
-        query.vantage.name(),
+    let heading = format!(
+        "{} to {} (UTC), {}, from the {source}",
+        rfc3339(query.period.from),
+        rfc3339(query.period.to),
+        query.filter.in_words(),
     );
-    if split.is_empty() {
-        out.push_str(NO_DATA);
-        out.push('\n');
-        return out;
-    }
-    let groups = if query.by == By::Openness { classes(split) } else { grouped(split) };
-    out.push_str(&columns(&groups));
-    out.push('\n');
-    out.push_str(&columns(&headline(&split.total)));
-    out
+    let groups = match query.by {
+        By::Openness => class_grid(split),
+        By::Counting => counting_grid(split),
+        _ => part_grid(split),
+    };
+    let tables = if split.is_empty() {
+        vec![Grid::new("groups", "", &[])]
+    } else {
+        vec![groups, headline_grid(&split.total)]
+    };
+    let notes = match query.by {
+        By::Counting => {
+            Counting::ALL.iter().map(|rule| format!("{}: {}", rule.name(), rule.rule())).collect()
+        }
+        _ => Vec::new(),
+    };
+    Document { heading, asked: Map::new(), tables, notes }
 }
 
 /// Classes and their part of the total.
-fn classes(split: &Split) -> Vec<Vec<String>> {
-    let titles = ["openness", "requests", "share", "input_tokens", "share", "output_tokens", "share"];
-    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+pub(crate) fn class_grid(split: &Split) -> Grid {
+    let columns = [
+        "openness",
+        "requests",
+        "share_of_requests",
+        "input_tokens",
+        "share_of_input",
+        "output_tokens",
+        "share_of_output",
+    ];
+    let mut grid = Grid::new("classes", "Requests and tokens by class", &columns);
     for group in split.groups.iter().chain([&split.total]) {
-        let mut row = vec![group.key.clone()];
+        let mut row = vec![Cell::text(&group.key)];
         for measure in [Measure::Requests, Measure::InputTokens, Measure::OutputTokens] {
-            row.push(measure.of(&group.total()).to_string());
-            row.push(percent(part(group, &split.total, measure)));
+            row.push(Cell::Count(measure.of(&group.total())));
+            row.push(Cell::share(part(group, &split.total, measure)));
         }
-        rows.push(row);
+        grid.push(row);
     }
-    rows
+    grid
+}
+
+/// Ways of counting, each of the whole, and how far each is from the first, the program's own.
+pub(crate) fn counting_grid(split: &Split) -> Grid {
+    let columns = [
+        "counting",
+        "open_of_requests",
+        "open_of_input_tokens",
+        "open_of_output_tokens",
+        "open_of_tokens",
+        "unknown_of_requests",
+        "difference_of_requests",
+    ];
+    let mut grid = Grid::new("groups", "Open share by way of counting", &columns);
+    let open = |group: &Group, measure| group.shares(measure).map(|shares| shares.open);
+    let own = open(&split.total, Measure::Requests);
+    for group in &split.groups {
+        let requests = group.shares(Measure::Requests);
+        let difference = requests.zip(own).map(|(requests, own)| requests.open - own);
+        grid.push(vec![
+            Cell::text(&group.key),
+            Cell::share(open(group, Measure::Requests)),
+            Cell::share(open(group, Measure::InputTokens)),
+            Cell::share(open(group, Measure::OutputTokens)),
+            Cell::share(open(group, Measure::Tokens)),
+            Cell::share(requests.map(|shares| shares.unknown)),
+            Cell::change(difference),
+        ]);
+    }
+    grid
 }
 
 /// Groups with the split of each, for requests and for tokens.
-fn grouped(split: &Split) -> Vec<Vec<String>> {
-    let mut titles = vec![split.query.by.name(), "requests", "input_tokens", "output_tokens"];
-    titles.extend(["open", "restricted", "closed", "unknown", "open is between"]);
-    titles.extend(["open/tokens", "closed/tokens", "unknown/tokens"]);
-    let mut rows = vec![titles.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+pub(crate) fn part_grid(split: &Split) -> Grid {
+    let by = split.query.by;
+    let columns = [
+        by.name(),
+        "requests",
+        "input_tokens",
+        "output_tokens",
+        "open",
+        "restricted",
+        "closed",
+        "unknown",
+        "open_is_between",
+        "open_of_tokens",
+        "closed_of_tokens",
+        "unknown_of_tokens",
+    ];
+    let mut grid = Grid::new("groups", format!("Requests and tokens by {}", by.name()), &columns);
     for group in split.groups.iter().chain([&split.total]) {
         let sums = group.total();
         let requests = group.shares(Measure::Requests);
         let tokens = group.shares(Measure::Tokens);
-        let mut row = vec![group.key.clone()];
-        row.extend([sums.requests, sums.input_tokens, sums.output_tokens].map(|count| count.to_string()));
+        let mut row = vec![Cell::text(&group.key)];
+        row.extend([sums.requests, sums.input_tokens, sums.output_tokens].map(Cell::Count));
         row.extend([
-            percent(requests.map(|shares| shares.open)),
-            percent(requests.map(|shares| shares.restricted)),
-            percent(requests.map(|shares| shares.closed)),
-            percent(requests.map(|shares| shares.unknown)),
-            between(requests.map(|shares| (shares.open_lower, shares.open_upper))),
-            percent(tokens.map(|shares| shares.open)),
-            percent(tokens.map(|shares| shares.closed)),
-            percent(tokens.map(|shares| shares.unknown)),
+            Cell::share(requests.map(|shares| shares.open)),
+            Cell::share(requests.map(|shares| shares.restricted)),
+            Cell::share(requests.map(|shares| shares.closed)),
+            Cell::share(requests.map(|shares| shares.unknown)),
+            between(requests),
+            Cell::share(tokens.map(|shares| shares.open)),
+            Cell::share(tokens.map(|shares| shares.closed)),
+            Cell::share(tokens.map(|shares| shares.unknown)),
         ]);
-        rows.push(row);
+        grid.push(row);
     }
-    rows
+    grid
 }
 
 /// The answer to the question.
-fn headline(total: &Group) -> Vec<Vec<String>> {
-    let titles = ["share of", "open", "of it restricted", "closed", "unknown", "open is between"];
-    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+pub(crate) fn headline_grid(total: &Group) -> Grid {
+    let columns =
+        ["share_of", "open", "of_it_restricted", "closed", "unknown", "open_is_between", "open_of_known"];
+    let mut grid = Grid::new("headline", "The split", &columns);
     for measure in Measure::ALL {
         let shares = total.shares(measure);
-        rows.push(vec![
-            measure.name().to_owned(),
-            percent(shares.map(|shares| shares.open)),
-            percent(shares.map(|shares| shares.restricted)),
-            percent(shares.map(|shares| shares.closed)),
-            percent(shares.map(|shares| shares.unknown)),
-            between(shares.map(|shares| (shares.open_lower, shares.open_upper))),
+        grid.push(vec![
+            Cell::text(measure.name()),
+            Cell::share(shares.map(|shares| shares.open)),
+            Cell::share(shares.map(|shares| shares.restricted)),
+            Cell::share(shares.map(|shares| shares.closed)),
+            Cell::share(shares.map(|shares| shares.unknown)),
+            between(shares),
+            Cell::share(shares.and_then(|shares| shares.open_of_known)),
         ]);
     }
-    rows
+    grid
 }
 
-fn percent(share: Option<f64>) -> String {
-    share.map_or("-".to_owned(), |share| format!("{:.1}%", share * 100.0))
-}
-
-fn between(bounds: Option<(f64, f64)>) -> String {
-    bounds.map_or("-".to_owned(), |(lower, upper)| {
-        format!("{} and {}", percent(Some(lower)), percent(Some(upper)))
-    })
+fn between(shares: Option<Shares>) -> Cell {
+    shares.map_or(Cell::Nothing, |shares| Cell::Between(shares.open_lower, shares.open_upper))
 }

@@ -2,18 +2,11 @@
 
 use super::*;
 use proptest::prelude::*;
+use weighbridge_proto::v1::Operation;
 
 fn arguments() -> SplitArguments {
-    SplitArguments {
-        from: Some("2026-11-01".to_owned()),
-        to: Some("2026-11-02".to_owned()),
-        by: By::Openness,
-        vantage: "gateway".to_owned(),
-        operation: "chat,text_completion".to_owned(),
-        outcome: OutcomeFilter::Ok,
-        ledger: false,
-        format: Format::Table,
-    }
+    let period = PeriodArguments { from: Some("2026-11-01".to_owned()), to: Some("2026-11-02".to_owned()) };
+    SplitArguments { period, ..SplitArguments::default() }
 }
 
 const NOW: u64 = 1_795_435_200;
@@ -43,8 +36,15 @@ fn shares_by_hand() {
     group.add(Openness::OpenSource, requests(5));
     group.add(Openness::Unknown, requests(10));
     let shares = group.shares(Measure::Requests).unwrap();
-    let expected =
-        Shares { open: 0.4, restricted: 0.15, closed: 0.5, unknown: 0.1, open_lower: 0.4, open_upper: 0.5 };
+    let expected = Shares {
+        open: 0.4,
+        restricted: 0.15,
+        closed: 0.5,
+        unknown: 0.1,
+        open_of_known: Some(40.0 / 90.0),
+        open_lower: 0.4,
+        open_upper: 0.5,
+    };
     assert_eq!(shares, expected);
     assert_eq!(group.shares(Measure::InputTokens), Some(expected));
     assert_eq!(group.shares(Measure::OutputTokens), None, "a share of nothing is no number");
@@ -71,68 +71,79 @@ proptest! {
 #[test]
 fn arguments_that_are_refused_name_option_and_fix() {
     type Change = fn(&mut SplitArguments);
-    let changes: [(Change, &str, &str); 7] = [
-        (|a| a.from = Some("yesterday".into()), "--from", "2026-11-01"),
-        (|a| a.to = Some("2026-13-01".into()), "--to", "2026-11-01"),
-        (|a| a.from = Some("2026-11-02".into()), "--from", "before --to"),
-        (|a| a.from = Some("2026-11-01T00:30:00Z".into()), "--from", "--ledger"),
-        (|a| a.vantage = "proxy".into(), "--vantage", "gateway"),
-        (|a| a.operation = "chat,talk".into(), "--operation", "embeddings"),
-        (|a| a.operation = String::new(), "--operation", "all"),
+    let changes: [(Change, &str, &str); 9] = [
+        (|a| a.period.from = Some("yesterday".into()), "--from", "2026-11-01"),
+        (|a| a.period.to = Some("2026-13-01".into()), "--to", "2026-11-01"),
+        (|a| a.period.from = Some("2026-11-02".into()), "--from", "before --to"),
+        (|a| a.period.from = Some("2026-11-01T00:30:00Z".into()), "--from", "--ledger"),
+        (|a| a.filter.vantage = "proxy".into(), "--vantage", "gateway"),
+        (|a| a.filter.operation = "chat,talk".into(), "--operation", "embeddings"),
+        (|a| a.filter.operation = String::new(), "--operation", "all"),
+        (|a| a.filter.environment = "prod".into(), "--environment", "production"),
+        (|a| a.filter.environment = "production,".into(), "--environment", "staging"),
     ];
     for (change, option, fix) in changes {
         let mut arguments = arguments();
         change(&mut arguments);
-        let error = arguments.query(NOW).unwrap_err().to_string();
+        let error = arguments.query(NOW).unwrap_err();
+        assert!(error.is_argument());
+        let error = error.to_string();
         assert!(error.starts_with(option) && error.contains(fix), "{error}");
     }
 }
 
 #[test]
 fn arguments_that_are_taken() {
-    let query = SplitArguments { from: None, to: None, ..arguments() }.query(NOW).unwrap();
-    assert_eq!((query.to - query.from).whole_days(), 28);
-    assert_eq!(query.to.unix_timestamp(), NOW as i64 + 3_600);
-    let with_offset = SplitArguments {
-        from: Some("2026-11-01T02:30:00+02:30".to_owned()),
-        ledger: true,
-        operation: "all".to_owned(),
-        ..arguments()
-    };
+    let query = SplitArguments::default().query(NOW).unwrap();
+    assert_eq!((query.period.to - query.period.from).whole_days(), 28);
+    assert_eq!(query.period.to.unix_timestamp(), NOW as i64 + 3_600);
+    let mut with_offset = SplitArguments { ledger: true, ..arguments() };
+    with_offset.period.from = Some("2026-11-01T02:30:00+02:30".to_owned());
+    with_offset.filter.operation = "all".to_owned();
     let query = with_offset.query(NOW).unwrap();
-    assert_eq!(query.from.unix_timestamp(), 1_793_491_200);
-    assert_eq!(query.operations.len(), Operation::ALL.len());
+    assert_eq!(query.period.from.unix_timestamp(), 1_793_491_200);
+    assert_eq!(query.filter.operations.len(), Operation::ALL.len());
 }
+
+const FORMATS: [Format; 4] = [Format::Table, Format::Json, Format::Csv, Format::Markdown];
 
 #[test]
 fn empty_period_has_no_numbers() {
-    let empty = split(By::Openness, vec![]);
-    let table = render(&empty, Format::Table);
-    assert!(table.contains("no data for this period"), "{table}");
-    let json: serde_json::Value = serde_json::from_str(&render(&empty, Format::Json)).unwrap();
-    assert_eq!(
-        (&json["total"], &json["message"]),
-        (&serde_json::Value::Null, &"no data for this period".into())
-    );
-    for format in [Format::Table, Format::Json, Format::Csv] {
-        assert!(!render(&empty, format).contains("NaN"));
+    for by in [By::Openness, By::Day, By::Counting] {
+        let empty = split(by, vec![]);
+        for format in FORMATS {
+            let text = render(&empty, format);
+            assert!(text.contains("no data for this period"), "{text}");
+            assert!(!text.contains("NaN") && !text.contains('%') && !text.contains(",0"), "{text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&render(&empty, Format::Json)).unwrap();
+        assert_eq!(json["total"], serde_json::Value::Null);
+        let csv = render(&empty, Format::Csv);
+        let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+        assert_eq!(columns, [11, 11]);
     }
 }
 
 #[test]
 fn forms() {
-    let mut a = Group::new("a,\"b\"");
+    let mut a = Group::new("a,\"b\"|<c>");
     a.add(Openness::Closed, requests(3));
     a.add(Openness::OpenRestricted, requests(1));
     let split = split(By::Family, vec![a]);
     let table = render(&split, Format::Table);
     assert!(table.contains("25.0%") && table.contains("25.0% and 25.0%"), "{table}");
+    let markdown = render(&split, Format::Markdown);
+    assert!(markdown.contains("| a,\"b\"\\|&lt;c&gt; | 4 | 40 | 0 | 25.0% |"), "{markdown}");
+    assert!(
+        markdown.contains("| requests | 25.0% | 25.0% | 75.0% | 0.0% | 25.0% and 25.0% | 25.0% |"),
+        "{markdown}"
+    );
     let csv = render(&split, Format::Csv);
-    assert!(csv.contains("\"a,\"\"b\"\"\",requests,4,1,0.25,0.25,0.75,0,0.25,0.25"), "{csv}");
-    assert!(csv.contains("total,output_tokens,0,,,,,,,\n"), "{csv}");
+    assert!(csv.contains("\"a,\"\"b\"\"|<c>\",requests,4,1,0.25,0.25,0.75,0,0.25,0.25,0.25"), "{csv}");
+    assert!(csv.contains("total,output_tokens,0,,,,,,,,\n"), "{csv}");
     assert_eq!(csv.lines().count(), 9);
     let columns: Vec<usize> = csv.lines().skip(5).map(|line| line.split(',').count()).collect();
-    assert!(columns.iter().all(|n| *n == 10), "{csv}");
+    assert!(columns.iter().all(|n| *n == 11), "{csv}");
     let json: serde_json::Value = serde_json::from_str(&render(&split, Format::Json)).unwrap();
     assert_eq!(json["groups"][0]["shares"]["requests"]["open"], 0.25);
     assert_eq!(json["groups"][0]["shares"]["output_tokens"], serde_json::Value::Null);

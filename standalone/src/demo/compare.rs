@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use weighbridge_aggregator::answers::{Filter, Period};
 use weighbridge_aggregator::config;
-use weighbridge_aggregator::split::{By, Group, OutcomeFilter, Source, SplitQuery, Sums, query};
+use weighbridge_aggregator::split::{By, Group, Source, SplitQuery, Sums, query};
 use weighbridge_aggregator::store::Store;
 use weighbridge_catalog::{ModelId, Openness};
 use weighbridge_proto::cells::Counts;
-use weighbridge_proto::v1::{Operation, Outcome, Vantage};
+use weighbridge_proto::v1::{Operation, Outcome};
 
 use super::traffic::{Key, Truth};
 
@@ -96,12 +97,9 @@ pub(super) async fn compare(
 async fn print_split(clickhouse: &config::ClickHouse, began_s: u64, expected: &Truth) -> anyhow::Result<()> {
     let from = time::OffsetDateTime::from_unix_timestamp(began_s.cast_signed())?;
     let asked = SplitQuery {
-        from,
-        to: from + time::Duration::days(1),
+        period: Period { from, to: from + time::Duration::days(1) },
         by: By::Openness,
-        vantage: Vantage::Gateway,
-        operations: vec![Operation::Chat],
-        outcome: OutcomeFilter::Ok,
+        filter: Filter { operations: vec![Operation::Chat], ..Filter::default() },
         source: Source::Ledger,
     };
     let split = query(&Store::new(clickhouse)?, &asked).await.context("split")?.total;

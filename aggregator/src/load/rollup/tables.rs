@@ -1,0 +1,192 @@
+//! The rollups: what each is built from, by which statement, and which of its partitions are swapped.
+//!
+//! ```text
+//! ledger  ─> traffic_1m ─> traffic_1h                            by day, partition a day
+//!                       └> rollup_split_1m ─> rollup_split_1h
+//!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w    by day, partition a week; weeks from days
+//!                       └> rollup_models_1d ─> rollup_models_1w
+//!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d
+//!         ─> participation_1d ─> participation_4w
+//!                             └> participation_1mo ─> rollup_retention
+//! reports ─> rollup_coverage_1h, reporting_1d ─> rollup_coverage_1d
+//! ```
+//!
+//! A statement (`aggregator/rollups/NAME.sql`) fills a table that no reader sees. `{stage:NAME}` is that table of NAME, so one build
+//! feeds the next and all of a day are of the same rows. None reads both the ledger and a rollup of another build.
+
+/// What is built from the ledger or the reports, a day at a time.
+pub(super) struct DayTable {
+    pub(super) name: &'static str,
+    pub(super) time: &'static str,
+    pub(super) period: Period,
+    pub(super) rows: Rows,
+    pub(super) fill: &'static str,
+}
+
+/// Content of a partition of a `DayTable`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Period {
+    Day,
+    /// From Monday. A rebuilt day takes the other days of its week along: a year is 53 partitions to open instead of 365.
+    Week,
+}
+
+/// Whether a day of the source leaves rows. Of a day without, nothing shows that it was built: the last table of a source always has
+/// some, and is swapped last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Always,
+    Perhaps,
+}
+
+/// What is built whole from a finer rollup, a partition at a time.
+pub(super) struct DerivedTable {
+    pub(super) name: &'static str,
+    /// Rows of (partition as text, fingerprint of the builds it is made of, first day it is made of).
+    pub(super) wanted: &'static str,
+    /// Rows of (partition as text, fingerprint).
+    pub(super) built: &'static str,
+    /// The partition in an `ALTER TABLE`, with `{partition}`.
+    pub(super) partition: &'static str,
+    pub(super) fill: &'static str,
+}
+
+macro_rules! day_table {
+    ($name:literal, $time:literal, $period:ident, $rows:ident) => {
+        DayTable {
+            name: $name,
+            time: $time,
+            period: Period::$period,
+            rows: Rows::$rows,
+            fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
+        }
+    };
+}
+
+/// Tables from one source, in the order in which they are filled.
+pub(super) struct Source {
+    pub(super) table: &'static str,
+    pub(super) tables: &'static [DayTable],
+}
+
+pub(super) const SOURCES: [Source; 2] = [
+    Source {
+        table: "ledger",
+        tables: &[
+            day_table!("traffic_1m", "minute", Day, Always),
+            day_table!("traffic_1h", "hour", Day, Always),
+            day_table!("rollup_split_1m", "minute", Day, Always),
+            day_table!("rollup_split_1h", "hour", Day, Always),
+            day_table!("traffic_1d", "day", Week, Always),
+            day_table!("rollup_split_1d", "day", Week, Always),
+            day_table!("rollup_models_1d", "day", Week, Perhaps),
+            day_table!("rollup_fallbacks_1h", "hour", Day, Perhaps),
+            day_table!("rollup_fallbacks_1d", "day", Week, Perhaps),
+            day_table!("participation_1d", "day", Day, Always),
+        ],
+    },
+    Source {
+        table: "reports",
+        tables: &[
+            day_table!("rollup_coverage_1h", "hour", Day, Always),
+            day_table!("reporting_1d", "day", Day, Always),
+        ],
+    },
+];
+
+macro_rules! wanted {
+    ($partition:literal, $first:literal, $source:literal, $time:literal) => {
+        concat!(
+            "SELECT ",
+            $partition,
+            " AS key, sum(cityHash64(toDate(",
+            $time,
+            "), block)) AS print, ",
+            $first,
+            " AS first \
+             FROM (SELECT ",
+            $time,
+            ", max(built_from) AS block FROM {database}.",
+            $source,
+            " WHERE _part_offset = 0 GROUP BY ",
+            $time,
+            ") GROUP BY ALL"
+        )
+    };
+}
+
+/// Weeks, rebuilt by four (a year is 13 partitions to open), of the days that may still change.
+macro_rules! week_table {
+    ($name:literal, $source:literal) => {
+        DerivedTable {
+            name: $name,
+            wanted: concat!(
+                "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(day)) - 4, 28) * 28)) AS key, sum(cityHash64(day, block)) AS print, toUInt32(29991231) AS first \
+                 FROM (SELECT day, max(built_from) AS block FROM {database}.",
+                $source,
+                " WHERE day >= toDate(4 + intDiv(toUInt32(YYYYMMDDToDate({oldest})) - 4, 28) * 28) GROUP BY day) GROUP BY key"
+            ),
+            built: concat!(
+                "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) FROM {database}.", $name, " WHERE _part_offset = 0 GROUP BY key"
+            ),
+            partition: "'{partition}'",
+            fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
+        }
+    };
+}
+
+/// In order: one may be made of the one before.
+pub(super) const DERIVED: [DerivedTable; 6] = [
+    week_table!("rollup_split_1w", "rollup_split_1d"),
+    week_table!("rollup_models_1w", "rollup_models_1d"),
+    DerivedTable {
+        name: "rollup_coverage_1d",
+        // A week needs the seven days before it, to see who fell silent.
+        wanted: "SELECT toString(week) AS key, sum(cityHash64(day, block)) AS print, toYYYYMMDD(week - 7) AS first \
+                 FROM (SELECT day, max(built_from) AS block FROM {database}.reporting_1d WHERE _part_offset = 0 GROUP BY day) \
+                 ARRAY JOIN [toMonday(day), toMonday(day) + 7] AS week GROUP BY week HAVING countIf(toMonday(day) = week) > 0",
+        built: "SELECT toString(toMonday(day)) AS key, max(built_from) FROM {database}.rollup_coverage_1d GROUP BY key",
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/rollup_coverage_1d.sql"),
+    },
+    DerivedTable {
+        name: "participation_4w",
+        // Day 4 of Unix time is the first Monday: as the epochs of pseudonyms (`door::pseudonym`).
+        wanted: wanted!(
+            "toString(toDate(4 + intDiv(toUInt32(day) - 4, 28) * 28))",
+            "toYYYYMMDD(toDate(4 + intDiv(toUInt32(any(day)) - 4, 28) * 28))",
+            "participation_1d",
+            "day"
+        ),
+        built: "SELECT toString(span) AS key, max(built_from) FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY key",
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/participation_4w.sql"),
+    },
+    DerivedTable {
+        name: "participation_1mo",
+        wanted: wanted!(
+            "toString(toStartOfMonth(day))",
+            "toYYYYMMDD(toStartOfMonth(any(day)))",
+            "participation_1d",
+            "day"
+        ),
+        built: "SELECT toString(month) AS key, max(built_from) FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY key",
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/participation_1mo.sql"),
+    },
+    DerivedTable {
+        name: "rollup_retention",
+        wanted: "SELECT 'all' AS key, sum(cityHash64(month, block)) AS print, toUInt32(29991231) AS first \
+                 FROM (SELECT month, max(built_from) AS block FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY month) \
+                 HAVING count() > 0",
+        built: "SELECT 'all' AS key, max(built_from) AS print FROM {database}.rollup_retention HAVING count() > 0",
+        partition: "tuple()",
+        fill: include_str!("../../../rollups/rollup_retention.sql"),
+    },
+];
+
+/// Names of all rollups.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let by_day = SOURCES.iter().flat_map(|source| source.tables).map(|table| table.name);
+    by_day.chain(DERIVED.iter().map(|table| table.name))
+}

@@ -1,0 +1,125 @@
+//! The questions that the program answers, one command each: arguments, query, answer.
+//!
+//! In: arguments as typed and the time. Out: the answer in the form asked for, ready to print. Each answer is a `Document`; what its
+//! columns mean is told by the comments of the views that it reads (migrations 12 and 13). Thresholds are the views': groups of
+//! fewer than five contributors are `suppressed`.
+
+pub mod adoption;
+pub mod coverage;
+pub mod fallbacks;
+pub mod models;
+pub mod production;
+pub mod retention;
+
+use serde_json::{Map, Value, json};
+
+use crate::answers::{AnswerError, Document, Grid, Period, environments, render, rfc3339};
+use crate::report::{self, ReportArguments};
+use crate::split::{self, SplitArguments};
+use crate::store::Store;
+
+/// A question with its arguments.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Question {
+    /// Say which share of requests and tokens goes to open-weight and which to closed models.
+    Split(SplitArguments),
+    /// Is presence commitment: organisations with any open traffic, with most of it, with sustained use, by four weeks.
+    Adoption(adoption::AdoptionArguments),
+    /// Prototype or production: the split by environment, volume and days active, by four weeks.
+    Production(production::ProductionArguments),
+    /// Why they come: requests served as fallback, from which class, after which outcome, to which class.
+    Fallbacks(fallbacks::FallbacksArguments),
+    /// Do they stay: of the collectors with first open traffic in a month, how many still have it 1, 3 and 6 months later.
+    Retention(retention::RetentionArguments),
+    /// Which models are served, with openness and licence.
+    Models(models::ModelsArguments),
+    /// What stands behind the figures: who reported and who fell silent, partial and late windows, unknown models, the register.
+    Coverage(coverage::CoverageArguments),
+    /// One document with charts for a period: HTML or Markdown, complete in one file.
+    Report(ReportArguments),
+}
+
+/// The answer, as it is printed. `now_s` is the time, Unix seconds.
+///
+/// # Errors
+/// An option that cannot be used, or ClickHouse did not answer.
+pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<String, AnswerError> {
+    let (document, format) = match question {
+        Question::Split(arguments) => {
+            let answer = split::query(store, &arguments.query(now_s)?).await?;
+            return Ok(split::render(&answer, arguments.format));
+        }
+        Question::Report(arguments) => return report::run(store, arguments, now_s).await,
+        Question::Adoption(arguments) => {
+            (adoption::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Production(arguments) => {
+            (production::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Fallbacks(arguments) => {
+            (fallbacks::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Retention(arguments) => {
+            (retention::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Models(arguments) => {
+            (models::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Coverage(arguments) => {
+            (coverage::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+    };
+    Ok(render(&document, format))
+}
+
+/// A period and environments, as an option names them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// From when to when.
+    pub period: Period,
+    /// Names; empty: all of them together.
+    pub environments: Vec<&'static str>,
+}
+
+impl Asked {
+    fn new(period: Period, environment: &str) -> Result<Asked, AnswerError> {
+        let is_all = environment == "all";
+        let named = environments(environment)?;
+        let environments = named.iter().filter(|_| !is_all).map(|environment| environment.name()).collect();
+        Ok(Asked { period, environments })
+    }
+
+    /// ` AND environment IN (...)`, or nothing.
+    fn and_environment(&self) -> String {
+        if self.environments.is_empty() {
+            return String::new();
+        }
+        format!(" AND environment IN ({})", self.quoted())
+    }
+
+    fn quoted(&self) -> String {
+        let names: Vec<String> = self.environments.iter().map(|name| format!("'{name}'")).collect();
+        names.join(", ")
+    }
+
+    fn document(&self, what: &str, tables: Vec<Grid>, notes: Vec<String>) -> Document {
+        let (from, to) = (rfc3339(self.period.from), rfc3339(self.period.to));
+        let environments = match self.environments.as_slice() {
+            [] => "all".to_owned(),
+            names => names.join(", "),
+        };
+        let mut asked = Map::new();
+        asked.insert("from".to_owned(), json!(from));
+        asked.insert("to".to_owned(), json!(to));
+        let names =
+            if self.environments.is_empty() { json!("all") } else { Value::from(self.environments.clone()) };
+        asked.insert("environments".to_owned(), names);
+        let heading =
+            format!("{from} to {to} (UTC), {what}, environments: {environments}, at vantage gateway");
+        Document { heading, asked, tables, notes }
+    }
+}
+
+/// Said below every answer that has thresholds.
+const THRESHOLD: &str =
+    "suppressed: fewer than five organisations, or a group that would give such a one away";

@@ -1,0 +1,74 @@
+//! `production`: the split by environment, volume and days active: is it a prototype or a system that serves users?
+
+use super::adoption::AdoptionArguments;
+use super::{Asked, THRESHOLD};
+use crate::answers::Kind::{Count, Name, Share};
+use crate::answers::{AnswerError, Column, Document, Format, PeriodArguments, View};
+use crate::store::Store;
+
+/// Prototype or production.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProductionArguments {
+    /// From when to when.
+    #[command(flatten)]
+    pub period: PeriodArguments,
+    /// Environments, separated by commas, or `all`, each by itself: production, staging, development, unknown.
+    #[arg(long, default_value = "all")]
+    pub environment: String,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl ProductionArguments {
+    /// What they ask for. `now_s` is the time, Unix seconds.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn query(&self, now_s: u64) -> Result<Asked, AnswerError> {
+        let ProductionArguments { period, environment, format } = self.clone();
+        AdoptionArguments { period, environment, format }.query(now_s)
+    }
+}
+
+const CLASSES: [Column; 18] = [
+    ("span", "span", Name),
+    ("environment", "environment", Name),
+    ("requests_a_day", "concat('10^', toString(volume_class), ' and more')", Name),
+    ("active_days", "active_days", Name),
+    ("participants", "participants", Count),
+    ("with_open", "with_open", Count),
+    ("with_open_max", "with_open_max", Count),
+    ("open_requests", "open_requests", Count),
+    ("closed_requests", "closed_requests", Count),
+    ("unknown_requests", "unknown_requests", Count),
+    ("open_share", "open_share", Share),
+    ("open_share_lower", "open_share_lower", Share),
+    ("open_share_upper", "open_share_upper", Share),
+    ("input_open_share", "input_open_share", Share),
+    ("input_open_share_lower", "input_open_share_lower", Share),
+    ("input_open_share_upper", "input_open_share_upper", Share),
+    ("output_open_share", "output_open_share", Share),
+    ("output_open_share_lower", "output_open_share_lower", Share),
+];
+
+/// Asks ClickHouse.
+///
+/// # Errors
+/// ClickHouse did not answer.
+pub async fn query(store: &Store, asked: &Asked) -> Result<Document, AnswerError> {
+    let condition = format!("{}{}", asked.period.overlaps_span("span"), asked.and_environment());
+    let view = View {
+        from: "{database}.production_share",
+        columns: &CLASSES,
+        suppressed: "suppressed",
+        condition: &condition,
+        order: "span, environment, volume_class, active_days",
+    };
+    let tables = vec![view.read(store, "classes", "By environment, volume and days active").await?];
+    let notes = vec![
+        "A span is four weeks from a Monday; volume is requests per active day. Open share: of requests whose model is known.".to_owned(),
+        THRESHOLD.to_owned(),
+    ];
+    Ok(asked.document("the split by environment, volume and days active", tables, notes))
+}

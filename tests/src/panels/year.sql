@@ -1,0 +1,49 @@
+-- A year of rollups as 100,000 collectors would leave them. Deterministic: every choice is a hash of a number.
+--
+-- population: each collector has one environment (55 % production, 20 staging, 20 development, 5 unknown), one of 14 gateway
+-- products and five upstreams (a model at a provider), drawn from 600 models and their providers, a few of them most of the time (log-uniform),
+-- and 30 active cells: six a upstream (two served by choice, one of them text completion for every tenth collector; one served as
+-- fallback; rate limited; another error; cancelled or embeddings). What the rollups hold of a day is the sum of its cells over
+-- collectors, so the rows of a day are the distinct combinations of the population. A day's counts follow a trend over the year, the
+-- weekday and a noise by combination; open traffic grows from 25 to 45 %.
+CREATE DATABASE IF NOT EXISTS population;
+
+CREATE TABLE population.cells ENGINE = MergeTree ORDER BY collector AS
+WITH toUInt32(intDiv(number, 30)) AS collector, number % 30 AS k, k % 5 AS upstream, intDiv(k, 5) AS variant,
+     cityHash64(collector, 'environment') % 100 AS in_environment,
+     cityHash64(collector, 'product') / 18446744073709551616. AS in_product,
+     cityHash64(collector, upstream, 'model') / 18446744073709551616. AS in_model,
+     cityHash64(collector, upstream, 'hosting') % 100 AS in_hosting,
+     cityHash64(collector, upstream, 'provider') % 1000 / 1000. AS in_provider
+SELECT collector,
+       toInt8(multiIf(in_environment < 55, 1, in_environment < 75, 2, in_environment < 95, 3, 4)) AS environment,
+       toInt8([2, 3, 20, 23, 25, 6, 7, 21, 26, 27, 11, 22, 24, 1][1 + least(13, toUInt32(floor(pow(14, in_product))) - 1)]) AS gateway_product,
+       least(599, toUInt32(floor(pow(601, in_model))) - 1) AS rank,
+       toInt8([1, 4, 1, 5, 1, 3, 4, 2, 0, 4][1 + rank % 10]) AS openness,
+       toUInt32(if(openness = 0, 0, 1 + rank)) AS model,
+       toInt8(multiIf(openness < 2, if(in_hosting < 75, 1, 3), in_hosting < 45, 2, in_hosting < 80, 4, in_hosting < 90, 3, 1)) AS hosting,
+       toUInt16(multiIf(hosting = 4, 1, hosting = 2, 10 + toUInt32(floor(pow(9, in_provider))), hosting = 3, 20 + toUInt32(3 * in_provider), 30 + rank % 20)) AS provider,
+       toInt8(multiIf(variant = 1 AND collector % 10 = 0, 1, variant = 5 AND collector % 4 = 0, 2, 0)) AS operation,
+       toInt8(multiIf(variant < 3, 0, variant = 3, 1, variant = 4, 2 + collector % 2, operation = 2, 0, 4)) AS outcome,
+       toInt8(multiIf(variant = 2, 1, cityHash64(collector, 'choice') % 5 = 0, 2, 0)) AS choice,
+       toUInt64(ceil(exp(5 * (cityHash64(collector, 'volume') % 1000) / 1000.) * [300, 200, 6, 4, 2, 3][1 + variant] / (1 + upstream))) AS a_day
+FROM numbers(3000000);
+
+CREATE TABLE population.days ENGINE = MergeTree ORDER BY day AS
+SELECT toDateTime(toDate('2025-11-24') + number, 'UTC') AS day, number AS n, if(toDayOfWeek(day) > 5, 0.6, 1.) AS weekday FROM numbers(364);
+
+INSERT INTO weighbridge.rollup_split_1d (day, environment, vantage, gateway_product, openness, hosting, operation, choice, outcome, requests, attempts, input_tokens, output_tokens, built_from)
+WITH toUInt64(c.a_day * d.weekday * (1 + d.n / 364 * if(c.openness > 1, 1.5, 0.2)) * (0.8 + (cityHash64(d.n, c.rank_of) % 1000) / 2500.)) + 1 AS counted
+SELECT d.day, c.environment, 'gateway', c.gateway_product, c.openness, c.hosting, c.operation, c.choice, c.outcome,
+       if(c.outcome IN (1, 3), intDiv(counted, 3), counted), counted, if(c.outcome = 0, counted * 900, 0), if(c.outcome = 0, counted * 210, 0), 1
+FROM (SELECT environment, gateway_product, openness, hosting, operation, choice, outcome, sum(a_day) AS a_day, cityHash64(environment, gateway_product, openness, hosting) AS rank_of
+      FROM population.cells GROUP BY environment, gateway_product, openness, hosting, operation, choice, outcome) AS c
+CROSS JOIN population.days AS d;
+
+INSERT INTO weighbridge.rollup_models_1d (day, environment, vantage, model, provider, openness, hosting, operation, requests, attempts, input_tokens, output_tokens, built_from)
+WITH toUInt64(c.a_day * d.weekday * (1 + d.n / 364 * if(c.openness > 1, 1.5, 0.2)) * (0.8 + (cityHash64(d.n, c.model) % 1000) / 2500.)) + 1 AS counted
+SELECT d.day, c.environment, 'gateway', c.model, c.provider, c.openness, c.hosting, c.operation,
+       counted, counted, counted * 900, counted * 210, 1
+FROM (SELECT environment, model, provider, openness, hosting, operation, sum(a_day) AS a_day
+      FROM population.cells WHERE outcome = 0 AND operation < 2 GROUP BY environment, model, provider, openness, hosting, operation) AS c
+CROSS JOIN population.days AS d;
