@@ -48,7 +48,9 @@ demo: setup-demo ## Runs everything in one process, with made-up traffic; ARGS=-
 
 FAULTS ?= 1000
 faults: setup build ## Runs the fault suite with FAULTS (1000) faults; ARGS="--seed N" repeats a run; logs stay in target/faults
-	cargo run --release --locked -p weighbridge-tests --bin faults -- --faults $(FAULTS) $(ARGS)
+	scripts/build-previous.sh
+	cargo run --release --locked -p weighbridge-tests --bin faults -- --faults $(FAULTS) \
+	    --previous $(CURDIR)/target/previous/weighbridge-aggregator $(ARGS)
 
 bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked

@@ -148,9 +148,11 @@ impl Process {
         .await;
     }
 
-    /// Sends `kill -9` and waits for the end.
+    /// Sends `kill -9` and waits for the end; it may have ended by itself.
     pub async fn kill(mut self) {
-        self.child.kill().await.expect("kill -9 of a child process");
+        if self.ended().is_none() {
+            self.child.kill().await.expect("kill -9 of a child process");
+        }
     }
 
     /// Sends SIGTERM and waits for the end. Panics, with the end of the output, when it takes longer than `limit`.

@@ -31,7 +31,7 @@ use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_int, c_void};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -246,7 +246,8 @@ fn arguments(server: &LibraryServer, config_file: &OsStr) -> Result<Vec<CString>
     let mut list = vec![
         CString::new("clickhouse")?,
         joined("--config-file=", config_file)?,
-        joined("--path=", server.data.as_os_str())?,
+        // Not `server.data`, which may be relative: with fsync ClickHouse puts a relative path before itself once more.
+        joined("--path=", Path::new(config_file).parent().unwrap_or(&server.data).as_os_str())?,
         CString::new("--listen_host=127.0.0.1")?,
         // The level in the file is not read by clickhouse-local, which logs everything without this.
         CString::new("--log-level=warning")?,

@@ -1,4 +1,4 @@
-//! `faults [--seed N] [--faults N] [--collectors N] [--gateways N] [--aggregator FILE --sabotage NAME]`: runs the fault suite,
+//! `faults [--seed N] [--faults N] [--collectors N] [--gateways N] [--previous FILE] [--aggregator FILE --sabotage NAME]`: runs the fault suite,
 //! prints every step, and fails when anything differs. The processes' logs stay in `target/faults/`.
 
 use std::path::PathBuf;
@@ -8,8 +8,7 @@ use std::time::Instant;
 use weighbridge_tests::faults::{self, Plan};
 use weighbridge_tests::processes::root;
 
-const USAGE: &str =
-    "use --seed, --faults, --collectors, --gateways (numbers), --aggregator (a file), --sabotage (a name)";
+const USAGE: &str = "use --seed, --faults, --collectors, --gateways (numbers), --aggregator, --previous (files), --sabotage (a name)";
 
 fn plan() -> Result<Plan, String> {
     let mut plan = Plan { faults: 1_000, collectors: 60, gateways: 3, ..Plan::default() };
@@ -23,6 +22,7 @@ fn plan() -> Result<Plan, String> {
             "--collectors" => plan.collectors = number()?,
             "--gateways" => plan.gateways = number()?,
             "--aggregator" => plan.aggregator = Some(PathBuf::from(value)),
+            "--previous" => plan.previous = Some(PathBuf::from(value)),
             "--sabotage" => plan.sabotage = Some(value),
             _ => return Err(format!("{name} is unknown; {USAGE}")),
         }

@@ -55,10 +55,14 @@ pub enum Kind {
     /// Load is killed while ClickHouse hears nothing, or while its answers are swallowed: before an insert, or between it and
     /// the offset.
     LoadKilledUnanswered,
+    /// Nothing more fits to Kafka's disk: the broker gives up, and comes back when there is room.
+    KafkaDiskFull,
+    /// A stage is stopped in order and comes back as the other version.
+    Upgrade,
 }
 
 /// How often each is chosen, in parts of the sum. What takes long is rare.
-const WEIGHTS: [(Kind, u32); 28] = [
+const WEIGHTS: [(Kind, u32); 30] = [
     (Kind::IngestKilled, 16),
     (Kind::IngestTerminated, 5),
     (Kind::IngestStopped, 4),
@@ -87,6 +91,8 @@ const WEIGHTS: [(Kind, u32); 28] = [
     (Kind::IngestKilledUnanswered, 3),
     (Kind::IngestKilledUnheard, 3),
     (Kind::LoadKilledUnanswered, 4),
+    (Kind::KafkaDiskFull, 1),
+    (Kind::Upgrade, 4),
 ];
 
 /// Kafka gives a silent loader's partitions to another after 10 s (`session.timeout.ms`).
@@ -139,6 +145,22 @@ pub(super) async fn inject(
             replay.stop().await;
         }
         Kind::KafkaKilled | Kind::KafkaTerminated | Kind::KafkaStopped => kafka(kind, rig, lasts).await,
+        Kind::KafkaDiskFull => {
+            rig.kafka_disk.fill();
+            sleep(4 * lasts).await;
+            // It may have ended by itself.
+            let Some(kafka) = rig.kafka.take() else { return };
+            let ports = kafka.ports();
+            kafka.kill().await;
+            rig.kafka_disk.free();
+            rig.start_kafka(ports).await;
+        }
+        Kind::Upgrade => {
+            let which = if random.bool() { ingest } else { loader };
+            rig.stage(which).terminate().await;
+            rig.exchange(which);
+            rig.restart(which).await;
+        }
         Kind::ClickHouseKilled
         | Kind::ClickHouseTerminated
         | Kind::ClickHouseStopped

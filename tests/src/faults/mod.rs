@@ -9,18 +9,21 @@
 //! | `fleet` | simulated collectors that speak the uplink as the real one does, and the truth |
 //! | `gateways` | real collectors that scrape counters, and what the counters reached |
 //! | `rig` | the processes and the proxies between them |
+//! | `disk`, `versions` | a disk that can be full; which version a stage is |
 //! | `fault` | what can happen, and how it ends |
 //! | `verdict` | what ClickHouse holds, compared with the truth |
 //!
 //! Guarantees: one seed gives the same faults in the same order (not the same interleaving of the processes); loops are bounded
 //! in count and time. Does not judge speed.
 
+mod disk;
 mod fault;
 mod fleet;
 mod gateways;
 mod proxy;
 mod rig;
 mod verdict;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// Binary of the aggregator; `None`: the one that is delivered.
     pub aggregator: Option<PathBuf>,
+    /// Binary of an earlier version: stages come and go as the one and the other.
+    pub previous: Option<PathBuf>,
     /// A guarantee that the aggregator breaks on purpose, for a binary that can.
     pub sabotage: Option<String>,
     /// How long loaders may take to catch up after the last fault.
@@ -65,6 +70,7 @@ impl Default for Plan {
             gateways: 2,
             kinds: Vec::new(),
             aggregator: None,
+            previous: None,
             sabotage: None,
             patience: Duration::from_secs(180),
         }
@@ -86,7 +92,7 @@ pub async fn run(plan: &Plan, folder: &Path, say: impl Fn(String)) -> Verdict {
     let mut faults = 0;
     while faults < plan.faults {
         let kind = fault::choose(&plan.kinds, &mut random);
-        if kind.needs_gateways() && plan.gateways == 0 {
+        if kind.needs_gateways() && plan.gateways == 0 || kind == Kind::Upgrade && plan.previous.is_none() {
             continue;
         }
         faults += 1;

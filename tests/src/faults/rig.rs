@@ -11,7 +11,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Plan;
+use super::disk::Disk;
 use super::proxy::{Network, Proxy};
+use super::versions::Versions;
 use crate::clickhouse::ClickHouse;
 use crate::kafka::{Kafka, Listener};
 use crate::processes::{Process, free_port, release_binary};
@@ -45,7 +47,8 @@ pub(super) struct Rig {
     pub(super) ingest_to_kafka: Proxy,
     pub(super) load_to_kafka: Proxy,
     pub(super) load_to_clickhouse: Proxy,
-    aggregator: PathBuf,
+    pub(super) kafka_disk: Disk,
+    versions: Versions,
     sabotage: Option<String>,
     listeners: [Listener; 2],
     replays: usize,
@@ -61,6 +64,7 @@ impl Rig {
         let [for_ingest, for_load] = &listeners;
         let ingest_to_kafka = Proxy::start(for_ingest.advertised, for_ingest.port).await;
         let load_to_kafka = Proxy::start(for_load.advertised, for_load.port).await;
+        let kafka_disk = Disk::mount(&folder.join("kafka"));
         let kafka = Kafka::start_with(folder, (free_port(), free_port()), &listeners).await;
         let clickhouse = ClickHouse::start(folder).await;
         let load_to_clickhouse = Proxy::start(free_port(), clickhouse.http_port).await;
@@ -75,7 +79,11 @@ impl Rig {
             ingest_to_kafka,
             load_to_kafka,
             load_to_clickhouse,
-            aggregator: plan.aggregator.clone().unwrap_or_else(|| release_binary("weighbridge-aggregator")),
+            kafka_disk,
+            versions: Versions {
+                this: plan.aggregator.clone().unwrap_or_else(|| release_binary("weighbridge-aggregator")),
+                previous: plan.previous.clone(),
+            },
             sabotage: plan.sabotage.clone(),
             listeners,
             replays: 0,
@@ -112,7 +120,7 @@ impl Rig {
         );
         let path = self.folder.join(format!("{name}.yaml"));
         std::fs::write(&path, text).expect("a configuration");
-        let mut command = Command::new(&self.aggregator);
+        let mut command = Command::new(self.versions.link(&self.folder, name));
         command.args(arguments).env("WEIGHBRIDGE_CONFIG", path);
         if let Some(sabotage) = &self.sabotage {
             command.env("WEIGHBRIDGE_SABOTAGE", sabotage);
@@ -164,6 +172,12 @@ impl Rig {
         self.stage(which).start(&folder).await;
     }
 
+    /// The stage's next start is of the other version.
+    pub(super) fn exchange(&mut self, which: Which) {
+        let name = self.stage(which).name.clone();
+        self.versions.exchange(&self.folder, &name);
+    }
+
     pub(super) fn stage(&mut self, which: Which) -> &mut Stage {
         let (stages, number) = match which {
             Which::Ingest(number) => (&mut self.ingests, number),
@@ -200,6 +214,9 @@ impl Rig {
     pub(super) async fn stop(self) {
         for stage in self.ingests.into_iter().chain(self.loaders) {
             stage.stop().await;
+        }
+        if let Some(kafka) = self.kafka {
+            kafka.stop().await;
         }
     }
 }
