@@ -300,7 +300,7 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_coverage_1d
     partial_windows   UInt64 CODEC(T64, ZSTD(1)),
     late_windows      UInt64 CODEC(T64, ZSTD(1)),
     dropped_requests  UInt64 CODEC(T64, ZSTD(1)),
-    built_from        Int64 COMMENT 'of reporting_1d' CODEC(ZSTD(1))
+    built_from        UInt64 COMMENT 'fingerprint of the days of reporting_1d' CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
 PARTITION BY toMonday(day)

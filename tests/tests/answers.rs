@@ -261,6 +261,7 @@ async fn coverage_by_hand() {
                gateway_product, dropped_requests, ingested_at) VALUES";
     answers.clickhouse.query(&format!("{sql} {}", reports.join(", "))).await;
     answers.rebuild().await;
+    assert_eq!(answers.rebuild().await, 0);
     expect(
         &answers,
         "coverage_1d WHERE time = '2026-11-10 00:00:00' AND gateway_product = 'litellm'",
