@@ -40,15 +40,15 @@ FROM
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_requests,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_input_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
+               sumIf(t.requests, toInt8(t.openness) > 1) AS open_requests,
+               sumIf(t.requests, t.openness = 'closed') AS closed_requests,
+               sumIf(t.requests, t.openness = 'unknown') AS unknown_requests,
+               sumIf(t.input_tokens, toInt8(t.openness) > 1) AS open_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'closed') AS closed_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'unknown') AS unknown_input_tokens,
+               sumIf(t.output_tokens, toInt8(t.openness) > 1) AS open_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'closed') AS closed_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'unknown') AS unknown_output_tokens
         FROM {database}.rollup_split_1w AS t
         WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
         GROUP BY span, environment
@@ -93,15 +93,15 @@ FROM
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_requests,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_input_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
+               sumIf(t.requests, toInt8(t.openness) > 1) AS open_requests,
+               sumIf(t.requests, t.openness = 'closed') AS closed_requests,
+               sumIf(t.requests, t.openness = 'unknown') AS unknown_requests,
+               sumIf(t.input_tokens, toInt8(t.openness) > 1) AS open_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'closed') AS closed_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'unknown') AS unknown_input_tokens,
+               sumIf(t.output_tokens, toInt8(t.openness) > 1) AS open_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'closed') AS closed_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'unknown') AS unknown_output_tokens
         FROM {database}.rollup_split_1w AS t
         WHERE t.vantage = 'gateway' AND t.outcome = 'ok' AND t.operation IN ('chat', 'text_completion')
         GROUP BY span, environment, hosting
@@ -147,15 +147,15 @@ FROM
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_requests,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_input_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
+               sumIf(t.requests, toInt8(t.openness) > 1) AS open_requests,
+               sumIf(t.requests, t.openness = 'closed') AS closed_requests,
+               sumIf(t.requests, t.openness = 'unknown') AS unknown_requests,
+               sumIf(t.input_tokens, toInt8(t.openness) > 1) AS open_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'closed') AS closed_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'unknown') AS unknown_input_tokens,
+               sumIf(t.output_tokens, toInt8(t.openness) > 1) AS open_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'closed') AS closed_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'unknown') AS unknown_output_tokens
         FROM {database}.rollup_models_1w AS t
         WHERE t.vantage = 'gateway'
         GROUP BY span, environment, licence, openness
@@ -202,15 +202,15 @@ FROM
                groupBitOr(t.contributor_bits) AS bits,
                bitCount(bits) AS contributors_at_least,
                bits != 0 AND contributors_at_least < 5 AS is_small,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_requests,
-               sumIf(t.requests, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_requests,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_input_tokens,
-               sumIf(t.input_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_input_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'open') AS open_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'closed') AS closed_output_tokens,
-               sumIf(t.output_tokens, CAST(least(CAST(t.openness, 'Int8'), 2), 'Enum8(''unknown'' = 0, ''closed'' = 1, ''open'' = 2)') = 'unknown') AS unknown_output_tokens
+               sumIf(t.requests, toInt8(t.openness) > 1) AS open_requests,
+               sumIf(t.requests, t.openness = 'closed') AS closed_requests,
+               sumIf(t.requests, t.openness = 'unknown') AS unknown_requests,
+               sumIf(t.input_tokens, toInt8(t.openness) > 1) AS open_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'closed') AS closed_input_tokens,
+               sumIf(t.input_tokens, t.openness = 'unknown') AS unknown_input_tokens,
+               sumIf(t.output_tokens, toInt8(t.openness) > 1) AS open_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'closed') AS closed_output_tokens,
+               sumIf(t.output_tokens, t.openness = 'unknown') AS unknown_output_tokens
         FROM {database}.rollup_models_1w AS t
         WHERE t.vantage = 'gateway'
         GROUP BY span, environment, model_id, openness

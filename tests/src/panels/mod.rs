@@ -120,7 +120,7 @@ pub fn queries() -> Vec<Query> {
         ),
         ("models: top 20 by name, year", top("models_1w", PERIOD, "t.model", "")),
         ("models: providers of production, year", top("models_1w", PERIOD, "t.provider", production)),
-        ("models: one model by week, year", by_time("models_1w", &format!("{PERIOD} AND t.model_id = 2"))),
+        ("models: one model by week, year", by_time("models_1w", &format!("{PERIOD} AND t.model_id = (SELECT max(id) FROM weighbridge.models WHERE name = 'gpt-oss-120b')"))),
         ("models: top 20 by number, 60 days", series("models_1d", RECENT, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20")),
         ("licences, year", top("licences_1w", PERIOD, "t.licence", "")),
         (

@@ -1,7 +1,7 @@
 -- A year of rollups as 100,000 collectors would leave them. Deterministic: every choice is a hash of a number.
 --
 -- population: each collector has one environment (55 % production, 20 staging, 20 development, 5 unknown), one of 14 gateway
--- products and five upstreams (a model at a provider), drawn from 600 models and their providers, a few of them most of the time (log-uniform),
+-- products and five upstreams (a model at a provider), drawn from 600 models of the register and their providers, a few of them most of the time (log-uniform),
 -- and 30 active cells: six a upstream (two served by choice, one of them text completion for every tenth collector; one served as
 -- fallback; rate limited; another error; cancelled or embeddings). What the rollups hold of a day is the sum of its cells over
 -- collectors, so the rows of a day are the distinct combinations of the population. A day's counts follow a trend over the year, the
@@ -20,7 +20,7 @@ SELECT collector,
        toInt8([2, 3, 20, 23, 25, 6, 7, 21, 26, 27, 11, 22, 24, 1][1 + least(13, toUInt32(floor(pow(14, in_product))) - 1)]) AS gateway_product,
        least(599, toUInt32(floor(pow(601, in_model))) - 1) AS rank,
        toInt8([1, 4, 1, 5, 1, 3, 4, 2, 0, 4][1 + rank % 10]) AS openness,
-       toUInt32(if(openness = 0, 0, 1 + rank)) AS model,
+       if(openness = 0, 0, (SELECT groupArray(600)(id) FROM (SELECT id FROM weighbridge.models WHERE id > 0 ORDER BY cityHash64(id)))[1 + rank]) AS model,
        toInt8(multiIf(openness < 2, if(in_hosting < 75, 1, 3), in_hosting < 45, 2, in_hosting < 80, 4, in_hosting < 90, 3, 1)) AS hosting,
        toUInt16(multiIf(hosting = 4, 1, hosting = 2, 10 + toUInt32(floor(pow(9, in_provider))), hosting = 3, 20 + toUInt32(3 * in_provider), 30 + rank % 20)) AS provider,
        toInt8(multiIf(variant = 1 AND collector % 10 = 0, 1, variant = 5 AND collector % 4 = 0, 2, 0)) AS operation,
