@@ -228,7 +228,7 @@ SELECT n.span AS span, n.environment AS environment, n.from_class AS from_class,
        if(n.suppressed, NULL, n.requests_likely) AS requests_likely,
        if(n.suppressed, NULL, n.requests_likely / nullIf(n.all_requests, 0)) AS share,
        if(n.suppressed, NULL, n.requests_min / nullIf(n.all_requests, 0)) AS share_lower,
-       if(n.suppressed, NULL, least(1., n.requests_max / nullIf(n.all_requests, 0))) AS share_upper
+       if(n.suppressed, NULL, if(n.all_requests = 0, NULL, least(1., n.requests_max / n.all_requests))) AS share_upper
 FROM
 (
     SELECT *,
