@@ -61,6 +61,7 @@ bench: build ## Runs the benches and the load tools
 	cargo run --release --locked -p weighbridge-tests --bin load-ingest
 	cargo run --release --locked -p weighbridge-tests --bin load-topic
 	cargo run --release --locked -p weighbridge-tests --bin load-fleet
+	cargo run --release --locked -p weighbridge-tests --bin bench-panels
 	scripts/install-nginx.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-tap
 

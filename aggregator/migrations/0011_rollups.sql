@@ -9,7 +9,11 @@
 -- partitions to open and not 365; a rebuilt day takes the other days of its week along. Four weeks for weeks. Spans of four weeks are those
 -- of the contributors' pseudonyms, counted from Monday 1970-01-05; weeks lie whole in them.
 --
--- Sort order and codecs were chosen by measurement, see BENCH
+-- Sort order and codecs by measurement, on a generated year of 100,000 collectors (`bench-panels`): what a panel filters comes
+-- first, then time, then what it groups. Bytes a row (a column): rollup_split_1d 7.7 (0.51), rollup_split_1w 8.4 (0.56), rollup_models_1d 12.8
+-- (0.92), rollup_models_1w 14.1 (1.0), rollup_fallbacks_1d 1.6 (0.13), participation_1mo 8.0 (0.9), participation_4w 29.5 (1.5, of which 16 are the
+-- random id). A year of rollup_split_1d has 2.1 million rows that count, of rollup_models_1d 9.7 million: for panels over a year there are
+-- weeks, with 0.3 and 1.4 million.
 
 CREATE TABLE IF NOT EXISTS {database}.traffic_1m
 (
@@ -300,7 +304,7 @@ CREATE TABLE IF NOT EXISTS {database}.rollup_coverage_1d
     partial_windows   UInt64 CODEC(T64, ZSTD(1)),
     late_windows      UInt64 CODEC(T64, ZSTD(1)),
     dropped_requests  UInt64 CODEC(T64, ZSTD(1)),
-    built_from        Int64 COMMENT 'of reporting_1d' CODEC(ZSTD(1))
+    built_from        UInt64 COMMENT 'fingerprint of the days of reporting_1d' CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
 PARTITION BY toMonday(day)
@@ -361,6 +365,39 @@ PARTITION BY span
 ORDER BY (vantage, environment, participant)
 SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
 COMMENT 'Traffic of each participant by four weeks. Not for publishers.';
+
+CREATE TABLE IF NOT EXISTS {database}.rollup_adoption_4w
+(
+    span                  Date CODEC(ZSTD(1)),
+    environment           Enum8('all' = 0, 'production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4) CODEC(ZSTD(1)),
+    vantage               Enum8('gateway' = 1, 'server' = 2, 'client' = 3) CODEC(ZSTD(1)),
+    volume_class          Int8 COMMENT '10 to this power requests a day with traffic, and more' CODEC(ZSTD(1)),
+    active_days           Enum8('1-4' = 1, '5-19' = 2, '20-28' = 3) CODEC(ZSTD(1)),
+    authenticated         UInt8 CODEC(ZSTD(1)),
+    participants          UInt64 COMMENT 'with served chat or text completion' CODEC(T64, ZSTD(1)),
+    with_open             UInt64 CODEC(T64, ZSTD(1)),
+    with_open_max         UInt64 CODEC(T64, ZSTD(1)),
+    with_majority         UInt64 CODEC(T64, ZSTD(1)),
+    with_majority_min     UInt64 CODEC(T64, ZSTD(1)),
+    with_majority_max     UInt64 CODEC(T64, ZSTD(1)),
+    with_sustained        UInt64 CODEC(T64, ZSTD(1)),
+    with_sustained_max    UInt64 CODEC(T64, ZSTD(1)),
+    open_requests         UInt64 CODEC(T64, ZSTD(1)),
+    closed_requests       UInt64 CODEC(T64, ZSTD(1)),
+    unknown_requests      UInt64 CODEC(T64, ZSTD(1)),
+    open_input_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    closed_input_tokens   UInt64 CODEC(T64, ZSTD(1)),
+    unknown_input_tokens  UInt64 CODEC(T64, ZSTD(1)),
+    open_output_tokens    UInt64 CODEC(T64, ZSTD(1)),
+    closed_output_tokens  UInt64 CODEC(T64, ZSTD(1)),
+    unknown_output_tokens UInt64 CODEC(T64, ZSTD(1)),
+    built_from            UInt64 COMMENT 'fingerprint of the days of participation_1d' CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY span
+ORDER BY (vantage, environment, volume_class, active_days)
+SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
+COMMENT 'Participants by what they use and how much, by four weeks: counts only.';
 
 CREATE TABLE IF NOT EXISTS {database}.participation_1mo
 (

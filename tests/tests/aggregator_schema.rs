@@ -37,15 +37,28 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
     let tables = "SELECT groupArray(name) FROM (SELECT name FROM system.tables WHERE database = 'weighbridge' ORDER BY name)";
     let before = rig.clickhouse.query(tables).await;
     for name in [
+        "adoption",
         "audit",
+        "coverage",
+        "fallbacks",
+        "hosting",
         "ledger",
+        "licences",
         "migrations",
         "model_on_day",
+        "model_split",
         "models",
+        "participation_1d",
+        "production_share",
         "providers",
         "reports",
+        "retention",
+        "schema_version",
         "traffic",
+        "traffic_1d",
         "traffic_1h",
+        "traffic_1m",
+        "traffic_split",
         "traffic_cross_check",
         "traffic_reclassified",
     ] {
@@ -59,6 +72,23 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
     let catalogue = weighbridge_catalog::embedded();
     let expected = catalogue.models().filter(|model| model.id().0 != 0).count() + 1;
     assert_eq!(models, format!("{expected}\t{expected}"));
+
+    // Retention is what is configured now, also of tables that are there.
+    let kept = |table: &str| {
+        format!(
+            "SELECT extract(engine_full, 'TTL (.*) SETTINGS') FROM system.tables WHERE database = 'weighbridge' AND name = '{table}'"
+        )
+    };
+    assert_eq!(rig.clickhouse.query(&kept("traffic_1m")).await, "minute + toIntervalDay(90)");
+    assert_eq!(rig.clickhouse.query(&kept("traffic_1d")).await, "");
+    let mut other = rig.command();
+    other
+        .env("WEIGHBRIDGE_CLICKHOUSE_RETENTION_MINUTE_DAYS", "0")
+        .env("WEIGHBRIDGE_CLICKHOUSE_RETENTION_DAY_DAYS", "4000");
+    assert!(other.args(["migrate", "up"]).output().unwrap().status.success());
+    assert_eq!(rig.clickhouse.query(&kept("traffic_1m")).await, "");
+    assert_eq!(rig.clickhouse.query(&kept("traffic_1d")).await, "day + toIntervalDay(4000)");
+    rig.run(&["migrate", "up"]);
 
     let change = |sql: &'static str| rig.clickhouse.query(sql);
     let synchronous = "SETTINGS mutations_sync = 2";

@@ -7,8 +7,11 @@
 //! ```
 //!
 //! 28 days are the accounting period of published tables; a span begins on a Monday. By the window and not by the clock: a copy of
-//! a report that comes later gets the same pseudonym. Without the key nobody can tell which pseudonyms are one contributor's. Rows of
-//! the ledger still share a collector id over the end of an epoch; they live five weeks, the rollup has neither.
+//! a report that comes later gets the same pseudonym. Without the key nobody can tell which pseudonyms are one contributor's by
+//! the pseudonyms alone. Rows still share a collector id over the end of an epoch: those of the ledger and the reports for five weeks, those of
+//! `participation_1d`, `participation_1mo` and `reporting_1d`, which follow a collector to see who stays, for thirteen months by default.
+//! No role but the writer's reads these tables (`deploy/clickhouse/access.sql`). All other rollups hold sums, and bits of pseudonyms
+//! within a day or week.
 //!
 //! The key is 32 random bytes, 64 hexadecimal digits in a file. Whoever has it and the registry can undo the pseudonyms: keep
 //! both from those who read ClickHouse. Destroy it to end that for good.

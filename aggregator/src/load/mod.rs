@@ -1,6 +1,6 @@
 //! Load: records of the reports topic into ClickHouse, and the rollup over it.
 //!
-//! In: records as `record` describes them. Out: rows of `ledger` and `reports`; dead letters; committed offsets; `traffic_1h`.
+//! In: records as `record` describes them. Out: rows of `ledger` and `reports`; dead letters; committed offsets; the rollups.
 //! Guarantees: an offset is committed only after ClickHouse confirmed every row, and Kafka every dead letter, of every record
 //! before it. Any record may be read any number of times, by any number of processes: its rows count once. Memory is bounded:
 //! one batch fills, one is written. Nothing that this process remembers is needed for correctness.
@@ -13,7 +13,7 @@
 //! | `decode` | a record into rows or poison |
 //! | `rows` | the tables' columns |
 //! | `write` | batches into ClickHouse, poison into the dead letters |
-//! | `rollup` | the ledger summed by hour |
+//! | `rollup` | the ledger summed by minute, hour, day and week, and by collector |
 
 mod consume;
 mod decode;
