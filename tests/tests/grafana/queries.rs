@@ -1,6 +1,5 @@
 //! Every query of every panel, variable and alert, against a real ClickHouse with a month of traffic.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -16,10 +15,11 @@ use weighbridge_tests::grafana::data;
 use weighbridge_tests::grafana::macros::{self, TimeRange};
 use weighbridge_tests::grafana::run::{Answer, Choice, ask, expand, judge, select, with_interval};
 use weighbridge_tests::grafana::variables::Variables;
-use weighbridge_tests::processes::release_binary;
+
+use super::commands;
 
 const HOUR_S: u64 = 3_600;
-const DAY_S: u64 = 86_400;
+pub const DAY_S: u64 = 86_400;
 /// A text that breaks out of quotes, a condition and a link, if anything lets it.
 const QUOTES: &str = "it's (a, \"b\") -- $model";
 
@@ -34,10 +34,10 @@ fn may_be_zero(panel: &str, column: &str, range: &str) -> bool {
     }
 }
 
-struct World {
-    folder: TempDir,
-    clickhouse: ClickHouse,
-    now_s: u64,
+pub struct World {
+    pub folder: TempDir,
+    pub clickhouse: ClickHouse,
+    pub now_s: u64,
 }
 
 impl World {
@@ -60,12 +60,12 @@ impl World {
         self.range(self.now_s - length.as_secs(), self.now_s)
     }
 
-    fn range(&self, from_s: u64, to_s: u64) -> TimeRange {
+    pub fn range(&self, from_s: u64, to_s: u64) -> TimeRange {
         let ms = |seconds: u64| i64::try_from(seconds * 1_000).unwrap();
         TimeRange { from_ms: ms(from_s), to_ms: ms(to_s), interval_ms: 60_000 }
     }
 
-    async fn panel(
+    pub async fn panel(
         &self,
         sql: &str,
         range: TimeRange,
@@ -77,7 +77,7 @@ impl World {
     }
 }
 
-fn clickhouse_boards() -> Vec<Dashboard> {
+pub fn clickhouse_boards() -> Vec<Dashboard> {
     board::dashboards().into_iter().filter(|board| !board.is_prometheus()).collect()
 }
 
@@ -136,7 +136,7 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     problems.extend(nothing_is_shown_of_an_empty_period(&world).await);
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(executions > 500, "{executions}");
-    headline_agrees_with_the_command(&world).await;
+    commands::agree(&world).await;
     broken_queries_are_found(&world).await;
     names_with_quotes_select_what_they_name(&world).await;
     // The last: it adds traffic.
@@ -285,70 +285,6 @@ async fn broken_queries_are_found(world: &World) {
         };
         assert!(found.contains(expected), "{to}: {found}");
     }
-}
-
-/// The stat of the overview and `weighbridge-aggregator split` over the same whole hours.
-async fn headline_agrees_with_the_command(world: &World) {
-    let to_s = world.now_s / HOUR_S * HOUR_S;
-    let range = world.range(to_s - 7 * DAY_S, to_s);
-    let boards = clickhouse_boards();
-    let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
-    let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
-    let mut shown = Vec::new();
-    for (title, column) in [
-        ("Open share", "open_share"),
-        ("Bounds of the open share", "lower"),
-        ("Bounds of the open share", "upper"),
-        ("Traffic counted", "total"),
-    ] {
-        let target = overview.targets().into_iter().find(|target| target.panel["title"] == title).unwrap();
-        let answer = world.panel(target.sql(), range, target.panel, &chosen).await.unwrap();
-        shown.push(answer.value(column).unwrap());
-    }
-    let at = |seconds: u64| async move {
-        world
-            .clickhouse
-            .query(&format!("SELECT formatDateTime(toDateTime({seconds}, 'UTC'), '%FT%TZ')"))
-            .await
-    };
-    let config = world.folder.path().join("aggregator.yaml");
-    std::fs::write(&config, format!("clickhouse: {{url: '{}'}}\n", world.clickhouse.url())).unwrap();
-    let mut command = Command::new(release_binary("weighbridge-aggregator"));
-    command.env("WEIGHBRIDGE_CONFIG", &config).args([
-        "split",
-        "--format",
-        "json",
-        "--from",
-        &at(to_s - 7 * DAY_S).await,
-    ]);
-    let output = command.args(["--to", &at(to_s).await]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let split: Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("dashboard {shown:?}, command {split}");
-    let told = requests_by_class(&split);
-    let (open, closed, unknown) = (told[0], told[1], told[2]);
-    let all = open + closed + unknown;
-    let expected = [open / (open + closed), open / all, (open + unknown) / all, all];
-    for (shown, expected) in shown.iter().zip(expected) {
-        assert!((shown - expected).abs() < 1e-9 * expected.abs().max(1.0), "{shown} {expected}");
-    }
-}
-
-/// Requests of open, closed and unknown models in the answer of `split --format json`.
-fn requests_by_class(split: &Value) -> [f64; 3] {
-    let mut sums = [0.0; 3];
-    for group in board::list(&split["groups"]) {
-        let at = match text(&group["group"]) {
-            "closed" => 1,
-            "unknown" => 2,
-            open => {
-                assert!(open.starts_with("open-"), "{group}");
-                0
-            }
-        };
-        sums[at] += group["requests"].as_f64().unwrap();
-    }
-    sums
 }
 
 /// A value with a quote finds its rows: nothing is lost in quoting.
