@@ -185,7 +185,6 @@ async fn models(world: &World, week: &Period) {
         let mut told = Figures::new();
         for row in list(&split["groups"]) {
             let key = text(&row["group"]);
-            let key = if by == "licence" && (key.is_empty() || key == "-") { "(none known)" } else { key };
             add(&mut told, key.to_owned(), vec![number(&row["requests"])]);
         }
         same(title, &shown(&answer, &[name], &["counted"]), &told);
