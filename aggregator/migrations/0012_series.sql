@@ -187,7 +187,7 @@ SELECT t.hour AS time, t.environment AS environment, t.gateway_product AS gatewa
        t.from_class AS from_class, t.after_outcome AS after_outcome, t.to_class AS to_class,
        t.requests_min AS requests_min, t.requests_max AS requests_max, t.requests_likely AS requests_likely
 FROM {database}.rollup_fallbacks_1h AS t
-WHERE t.vantage = 'gateway' AND t.requests_max > 0
+WHERE t.vantage = 'gateway'
 COMMENT 'Requests served as fallback, by hour: from which class, after which outcome, to which class, with bounds. Exact bounds; sum them.';
 
 CREATE OR REPLACE VIEW {database}.fallbacks_1d DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -195,7 +195,7 @@ SELECT t.day AS time, t.environment AS environment, t.gateway_product AS gateway
        t.from_class AS from_class, t.after_outcome AS after_outcome, t.to_class AS to_class,
        t.requests_min AS requests_min, t.requests_max AS requests_max, t.requests_likely AS requests_likely
 FROM {database}.rollup_fallbacks_1d AS t
-WHERE t.vantage = 'gateway' AND t.requests_max > 0
+WHERE t.vantage = 'gateway'
 COMMENT 'Requests served as fallback, by day: from which class, after which outcome, to which class, with bounds. Exact bounds; sum them.';
 
 CREATE OR REPLACE VIEW {database}.coverage_1h DEFINER = CURRENT_USER SQL SECURITY DEFINER AS

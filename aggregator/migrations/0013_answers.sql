@@ -247,7 +247,7 @@ FROM
                sum(t.requests_max) AS requests_max,
                sum(t.requests_likely) AS requests_likely
         FROM {database}.rollup_fallbacks_1d AS t
-        WHERE t.vantage = 'gateway' AND t.requests_max > 0
+        WHERE t.vantage = 'gateway'
         GROUP BY span, environment, from_class, after_outcome, to_class
         )
     )

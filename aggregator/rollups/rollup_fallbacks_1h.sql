@@ -1,6 +1,5 @@
 -- Which failures a fallback can have come from, per collector and window. failures: attempts that failed and were not the request;
--- served: requests that ended well as fallback. Fallbacks beyond all failures that were told come from an unknown one. The last
--- row, of nothing, marks a day without fallbacks as built.
+-- served: requests that ended well as fallback. Fallbacks beyond all failures that were told come from an unknown one.
 INSERT INTO {database}.{stage:rollup_fallbacks_1h} (hour, environment, vantage, gateway_product, from_class, after_outcome, to_class, requests_min, requests_max, requests_likely, contributor_bits, built_from)
 SELECT toStartOfHour(w.window_start) AS hour, w.environment, w.vantage, w.gateway_product,
        fail.1 AS from_class, fail.2 AS after_outcome, end.1 AS to_class,
@@ -38,6 +37,4 @@ FROM
 ARRAY JOIN w.fails AS fail
 ARRAY JOIN w.ends AS end
 GROUP BY hour, w.environment, w.vantage, w.gateway_product, from_class, after_outcome, to_class
-UNION ALL
-SELECT toDateTime(YYYYMMDDToDate({day}), 'UTC'), 'unknown', 'gateway', 'other', 0, 5, 0, 0, 0, 0, 0, {block}
 SETTINGS do_not_merge_across_partitions_select_final = 1, async_insert = 0

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::stage::Stages;
-use self::tables::{DERIVED, DayTable, DerivedTable, Period, SOURCES, Source};
+use self::tables::{DERIVED, DayTable, DerivedTable, Period, Rows, SOURCES, Source};
 use super::metrics::Metrics;
 use crate::clock::Clock;
 use crate::sabotage::{self, Guarantee};
@@ -46,8 +46,8 @@ WHERE toYYYYMMDD(hour) >= {oldest} GROUP BY day";
 
 /// The same of any table. Where a partition is a day, all rows of a part are of one build and the first tells.
 const BUILT_BY_DAY: &str = "\
-SELECT toYYYYMMDD({time}) AS day, max(built_from) AS block FROM {database}.{table} \
-WHERE {time} >= toDateTime(YYYYMMDDToDate({oldest}), 'UTC'){first} GROUP BY day";
+SELECT toYYYYMMDD({time}) AS of_day, max(built_from) AS block FROM {database}.{table} \
+WHERE {time} >= toDateTime(YYYYMMDDToDate({oldest}), 'UTC'){first} GROUP BY of_day";
 
 /// The other days of a week, taken along.
 const OTHER_DAYS: &str = "\
@@ -141,13 +141,20 @@ async fn moved(store: &Store, source: &Source, oldest: u32) -> Result<Vec<(u32, 
     let blocks = LEDGER_BLOCKS.replace("'ledger'", &format!("'{}'", source.table));
     let mut found: Vec<(u32, i64)> = store.rows(&blocks).await?;
     found.retain(|(day, _)| *day >= oldest);
-    let mut built = Vec::new();
-    for DayTable { name, time, period, .. } in source.tables {
+    let mut kept = Vec::new();
+    for DayTable { name, time, period, rows, .. } in source.tables {
         let first = if *period == Period::Day { " AND _part_offset = 0" } else { "" };
         let sql = BUILT_BY_DAY.replace("{first}", first).replace("{time}", time).replace("{table}", name);
-        built.push(store.rows::<(u32, i64)>(&sql.replace("{oldest}", &oldest.to_string())).await?);
+        let built: Vec<(u32, i64)> = store.rows(&sql.replace("{oldest}", &oldest.to_string())).await?;
+        kept.push((rows, built));
     }
-    found.retain(|day| built.iter().any(|table| !table.contains(day)));
+    let is_built = |(day, block): &(u32, i64)| {
+        kept.iter().all(|(rows, built)| match built.iter().find(|(of, _)| of == day) {
+            Some((_, of_block)) => of_block == block,
+            None => **rows == Rows::Perhaps,
+        })
+    };
+    found.retain(|day| !is_built(day));
     Ok(found)
 }
 
@@ -164,7 +171,7 @@ async fn fill_and_swap(
     day: &str,
     block: &str,
 ) -> Result<(), StoreError> {
-    for DayTable { name, time, period, fill } in source.tables {
+    for DayTable { name, time, period, fill, .. } in source.tables {
         stages.create(name).await?;
         if *period == Period::Week {
             let others = OTHER_DAYS.replace("{table}", name).replace("{time}", time);
@@ -178,8 +185,8 @@ async fn fill_and_swap(
     }
     for DayTable { name, period, .. } in source.tables {
         let partition = match period {
-            Period::Day => format!("PARTITION {day}"),
-            Period::Week => format!("PARTITION '{}'", monday(day)),
+            Period::Day => day.to_owned(),
+            Period::Week => format!("'{}'", monday(day)),
         };
         stages.swap(name, &partition).await?;
     }

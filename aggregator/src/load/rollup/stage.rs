@@ -48,11 +48,15 @@ impl<'a> Stages<'a> {
         self.store.run(&sql).await
     }
 
-    /// Swaps a partition in, whole.
+    /// Swaps a partition in, whole. Nothing was filled: the partition goes, ClickHouse does not replace one by none.
     pub(super) async fn swap(&self, table: &str, partition: &str) -> Result<(), StoreError> {
         let stage = self.of(table);
-        let sql = format!("ALTER TABLE {{database}}.{table} REPLACE {partition} FROM {{database}}.{stage}");
-        self.store.run(&sql).await
+        let rows: Vec<u64> = self.store.rows(&format!("SELECT count() FROM {{database}}.{stage}")).await?;
+        let change = match rows[..] {
+            [0] => format!("DROP PARTITION {partition}"),
+            _ => format!("REPLACE PARTITION {partition} FROM {{database}}.{stage}"),
+        };
+        self.store.run(&format!("ALTER TABLE {{database}}.{table} {change}")).await
     }
 
     /// Drops them; an error of the rebuild goes before one of this.

@@ -19,6 +19,7 @@ pub(super) struct DayTable {
     pub(super) name: &'static str,
     pub(super) time: &'static str,
     pub(super) period: Period,
+    pub(super) rows: Rows,
     pub(super) fill: &'static str,
 }
 
@@ -30,6 +31,14 @@ pub(super) enum Period {
     Week,
 }
 
+/// Whether a day of the source leaves rows. Of a day without, nothing shows that it was built: the last table of a source always has
+/// some, and is swapped last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Always,
+    Perhaps,
+}
+
 /// What is built whole from a finer rollup, a partition at a time.
 pub(super) struct DerivedTable {
     pub(super) name: &'static str,
@@ -37,17 +46,18 @@ pub(super) struct DerivedTable {
     pub(super) wanted: &'static str,
     /// Rows of (partition as text, fingerprint).
     pub(super) built: &'static str,
-    /// A part of `ALTER TABLE ... REPLACE PARTITION`, with `{partition}`.
+    /// The partition in an `ALTER TABLE`, with `{partition}`.
     pub(super) partition: &'static str,
     pub(super) fill: &'static str,
 }
 
 macro_rules! day_table {
-    ($name:literal, $time:literal, $period:ident) => {
+    ($name:literal, $time:literal, $period:ident, $rows:ident) => {
         DayTable {
             name: $name,
             time: $time,
             period: Period::$period,
+            rows: Rows::$rows,
             fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
         }
     };
@@ -63,21 +73,24 @@ pub(super) const SOURCES: [Source; 2] = [
     Source {
         table: "ledger",
         tables: &[
-            day_table!("traffic_1m", "minute", Day),
-            day_table!("traffic_1h", "hour", Day),
-            day_table!("rollup_split_1m", "minute", Day),
-            day_table!("rollup_split_1h", "hour", Day),
-            day_table!("traffic_1d", "day", Week),
-            day_table!("rollup_split_1d", "day", Week),
-            day_table!("rollup_models_1d", "day", Week),
-            day_table!("rollup_fallbacks_1h", "hour", Day),
-            day_table!("rollup_fallbacks_1d", "day", Week),
-            day_table!("participation_1d", "day", Day),
+            day_table!("traffic_1m", "minute", Day, Always),
+            day_table!("traffic_1h", "hour", Day, Always),
+            day_table!("rollup_split_1m", "minute", Day, Always),
+            day_table!("rollup_split_1h", "hour", Day, Always),
+            day_table!("traffic_1d", "day", Week, Always),
+            day_table!("rollup_split_1d", "day", Week, Always),
+            day_table!("rollup_models_1d", "day", Week, Perhaps),
+            day_table!("rollup_fallbacks_1h", "hour", Day, Perhaps),
+            day_table!("rollup_fallbacks_1d", "day", Week, Perhaps),
+            day_table!("participation_1d", "day", Day, Always),
         ],
     },
     Source {
         table: "reports",
-        tables: &[day_table!("rollup_coverage_1h", "hour", Day), day_table!("reporting_1d", "day", Day)],
+        tables: &[
+            day_table!("rollup_coverage_1h", "hour", Day, Always),
+            day_table!("reporting_1d", "day", Day, Always),
+        ],
     },
 ];
 
@@ -116,7 +129,7 @@ macro_rules! week_table {
             built: concat!(
                 "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) FROM {database}.", $name, " WHERE _part_offset = 0 GROUP BY key"
             ),
-            partition: "PARTITION '{partition}'",
+            partition: "'{partition}'",
             fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
         }
     };
@@ -133,7 +146,7 @@ pub(super) const DERIVED: [DerivedTable; 6] = [
                  FROM (SELECT day, max(built_from) AS block FROM {database}.reporting_1d WHERE _part_offset = 0 GROUP BY day) \
                  ARRAY JOIN [toMonday(day), toMonday(day) + 7] AS week GROUP BY week HAVING countIf(toMonday(day) = week) > 0",
         built: "SELECT toString(toMonday(day)) AS key, max(built_from) FROM {database}.rollup_coverage_1d GROUP BY key",
-        partition: "PARTITION '{partition}'",
+        partition: "'{partition}'",
         fill: include_str!("../../../rollups/rollup_coverage_1d.sql"),
     },
     DerivedTable {
@@ -146,7 +159,7 @@ pub(super) const DERIVED: [DerivedTable; 6] = [
             "day"
         ),
         built: "SELECT toString(span) AS key, max(built_from) FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY key",
-        partition: "PARTITION '{partition}'",
+        partition: "'{partition}'",
         fill: include_str!("../../../rollups/participation_4w.sql"),
     },
     DerivedTable {
@@ -158,7 +171,7 @@ pub(super) const DERIVED: [DerivedTable; 6] = [
             "day"
         ),
         built: "SELECT toString(month) AS key, max(built_from) FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY key",
-        partition: "PARTITION '{partition}'",
+        partition: "'{partition}'",
         fill: include_str!("../../../rollups/participation_1mo.sql"),
     },
     DerivedTable {
@@ -167,7 +180,7 @@ pub(super) const DERIVED: [DerivedTable; 6] = [
                  FROM (SELECT month, max(built_from) AS block FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY month) \
                  HAVING count() > 0",
         built: "SELECT 'all' AS key, max(built_from) AS print FROM {database}.rollup_retention HAVING count() > 0",
-        partition: "PARTITION tuple()",
+        partition: "tuple()",
         fill: include_str!("../../../rollups/rollup_retention.sql"),
     },
 ];
