@@ -57,6 +57,7 @@ bench: build ## Runs the benches and the load tools
 	scripts/install-kafka.sh
 	scripts/install-clickhouse.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-fleet
+	cargo run --release --locked -p weighbridge-tests --bin bench-panels
 	scripts/install-nginx.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-tap
 

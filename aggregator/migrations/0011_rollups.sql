@@ -362,6 +362,39 @@ ORDER BY (vantage, environment, participant)
 SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
 COMMENT 'Traffic of each participant by four weeks. Not for publishers.';
 
+CREATE TABLE IF NOT EXISTS {database}.rollup_adoption_4w
+(
+    span                  Date CODEC(ZSTD(1)),
+    environment           Enum8('all' = 0, 'production' = 1, 'staging' = 2, 'development' = 3, 'unknown' = 4) CODEC(ZSTD(1)),
+    vantage               Enum8('gateway' = 1, 'server' = 2, 'client' = 3) CODEC(ZSTD(1)),
+    volume_class          Int8 COMMENT '10 to this power requests a day with traffic, and more' CODEC(ZSTD(1)),
+    active_days           Enum8('1-4' = 1, '5-19' = 2, '20-28' = 3) CODEC(ZSTD(1)),
+    authenticated         UInt8 CODEC(ZSTD(1)),
+    participants          UInt64 COMMENT 'with served chat or text completion' CODEC(T64, ZSTD(1)),
+    with_open             UInt64 CODEC(T64, ZSTD(1)),
+    with_open_max         UInt64 CODEC(T64, ZSTD(1)),
+    with_majority         UInt64 CODEC(T64, ZSTD(1)),
+    with_majority_min     UInt64 CODEC(T64, ZSTD(1)),
+    with_majority_max     UInt64 CODEC(T64, ZSTD(1)),
+    with_sustained        UInt64 CODEC(T64, ZSTD(1)),
+    with_sustained_max    UInt64 CODEC(T64, ZSTD(1)),
+    open_requests         UInt64 CODEC(T64, ZSTD(1)),
+    closed_requests       UInt64 CODEC(T64, ZSTD(1)),
+    unknown_requests      UInt64 CODEC(T64, ZSTD(1)),
+    open_input_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    closed_input_tokens   UInt64 CODEC(T64, ZSTD(1)),
+    unknown_input_tokens  UInt64 CODEC(T64, ZSTD(1)),
+    open_output_tokens    UInt64 CODEC(T64, ZSTD(1)),
+    closed_output_tokens  UInt64 CODEC(T64, ZSTD(1)),
+    unknown_output_tokens UInt64 CODEC(T64, ZSTD(1)),
+    built_from            UInt64 COMMENT 'fingerprint of the days of participation_1d' CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY span
+ORDER BY (vantage, environment, volume_class, active_days)
+SETTINGS non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1
+COMMENT 'Participants by what they use and how much, by four weeks: counts only.';
+
 CREATE TABLE IF NOT EXISTS {database}.participation_1mo
 (
     month            Date COMMENT 'first day' CODEC(ZSTD(1)),

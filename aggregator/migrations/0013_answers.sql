@@ -297,7 +297,6 @@ FROM
 ) AS n
 COMMENT 'What stands behind the answers, by four weeks and environment. Groups of fewer than five contributors are suppressed.';
 
--- sustained_days: open traffic on at least so many of 28 days is sustained use; as environment production, sustained production use.
 CREATE OR REPLACE VIEW {database}.adoption DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT n.span AS span, n.environment AS environment,
        n.suppressed AS suppressed,
@@ -341,17 +340,16 @@ FROM
                         AND row_number() OVER (PARTITION BY span ORDER BY is_small, participants) = 1) AS suppressed
     FROM
     (
-        WITH 20 AS sustained_days
         SELECT t.span AS span, t.environment AS environment,
-               count() AS participants,
+               sum(t.participants) AS participants,
                max(t.authenticated) = 1 AND participants < 5 AS is_small,
-               countIf(t.open_requests > 0) AS with_open,
-               countIf(t.open_requests + t.unknown_requests > 0) AS with_open_max,
-               countIf(t.open_requests > t.closed_requests) AS with_majority,
-               countIf(t.open_requests > t.closed_requests + t.unknown_requests) AS with_majority_min,
-               countIf(t.open_requests + t.unknown_requests > t.closed_requests) AS with_majority_max,
-               countIf(t.open_days >= sustained_days) AS with_sustained,
-               countIf(t.possibly_open_days >= sustained_days) AS with_sustained_max,
+               sum(t.with_open) AS with_open,
+               sum(t.with_open_max) AS with_open_max,
+               sum(t.with_majority) AS with_majority,
+               sum(t.with_majority_min) AS with_majority_min,
+               sum(t.with_majority_max) AS with_majority_max,
+               sum(t.with_sustained) AS with_sustained,
+               sum(t.with_sustained_max) AS with_sustained_max,
                sum(t.open_requests) AS open_requests,
                sum(t.closed_requests) AS closed_requests,
                sum(t.unknown_requests) AS unknown_requests,
@@ -361,14 +359,13 @@ FROM
                sum(t.open_output_tokens) AS open_output_tokens,
                sum(t.closed_output_tokens) AS closed_output_tokens,
                sum(t.unknown_output_tokens) AS unknown_output_tokens
-        FROM {database}.participation_4w AS t
-        WHERE t.vantage = 'gateway' AND t.open_requests + t.closed_requests + t.unknown_requests > 0
+        FROM {database}.rollup_adoption_4w AS t
+        WHERE t.vantage = 'gateway'
         GROUP BY span, environment
     )
 ) AS n
 COMMENT 'Is presence commitment: organisations with any open traffic, with a majority, with sustained use, beside the shares of requests and tokens, by four weeks and environment (all: over every environment). Groups of fewer than five contributors are suppressed.';
 
--- sustained_days: as in adoption; the days with any traffic here.
 CREATE OR REPLACE VIEW {database}.production_share DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT n.span AS span, n.environment AS environment, n.volume_class AS volume_class, n.active_days AS active_days,
        n.suppressed AS suppressed,
@@ -400,12 +397,11 @@ FROM
                         AND row_number() OVER (PARTITION BY span, environment ORDER BY is_small, participants) = 1) AS suppressed
     FROM
     (
-        WITH 20 AS sustained_days
-        SELECT t.span AS span, t.environment AS environment, CAST(toInt8(floor(log10(greatest(t.requests / greatest(t.active_days, 1), 1)))), 'Int8') AS volume_class, CAST(multiIf(t.active_days >= sustained_days, 3, t.active_days >= 5, 2, 1), 'Enum8(''1-4'' = 1, ''5-19'' = 2, ''20-28'' = 3)') AS active_days,
-               count() AS participants,
+        SELECT t.span AS span, t.environment AS environment, t.volume_class AS volume_class, t.active_days AS active_days,
+               sum(t.participants) AS participants,
                max(t.authenticated) = 1 AND participants < 5 AS is_small,
-               countIf(t.open_requests > 0) AS with_open,
-               countIf(t.open_requests + t.unknown_requests > 0) AS with_open_max,
+               sum(t.with_open) AS with_open,
+               sum(t.with_open_max) AS with_open_max,
                sum(t.open_requests) AS open_requests,
                sum(t.closed_requests) AS closed_requests,
                sum(t.unknown_requests) AS unknown_requests,
@@ -415,8 +411,8 @@ FROM
                sum(t.open_output_tokens) AS open_output_tokens,
                sum(t.closed_output_tokens) AS closed_output_tokens,
                sum(t.unknown_output_tokens) AS unknown_output_tokens
-        FROM {database}.participation_4w AS t
-        WHERE t.vantage = 'gateway' AND t.open_requests + t.closed_requests + t.unknown_requests > 0 AND t.environment != 'all'
+        FROM {database}.rollup_adoption_4w AS t
+        WHERE t.vantage = 'gateway' AND t.environment != 'all'
         GROUP BY span, environment, volume_class, active_days
     )
 ) AS n

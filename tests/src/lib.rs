@@ -21,6 +21,7 @@ pub mod kafka;
 pub mod litellm;
 pub mod nginx;
 pub mod ollama;
+pub mod panels;
 pub mod plain_proxy;
 pub mod processes;
 pub mod scenario;

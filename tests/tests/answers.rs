@@ -65,9 +65,9 @@ const COHORT: &str = "
 
 const SPAN: &str = "span = '2026-10-26'";
 
-async fn all_of_it(answers: &Answers, times: u64) {
+async fn all_of_it(answers: &Answers) {
     for cells in [NOVEMBER, &twenty_days(), OCTOBER, COHORT] {
-        answers.ledger(cells, times).await;
+        answers.ledger(cells, 1).await;
     }
     // 22 days of the first two, 4 of the cohort; two of the cells of November and of the twenty days are of one day.
     assert_eq!(answers.rebuild().await, 20 + 1 + 4);
@@ -89,14 +89,20 @@ async fn expect(answers: &Answers, from: &str, expected: Value) {
 }
 
 #[tokio::test]
-async fn every_answer_by_hand() {
+async fn every_view_by_hand() {
     let folder = tempfile::tempdir().unwrap();
     let answers = Answers::start(folder.path()).await;
-    all_of_it(&answers, 1).await;
+    all_of_it(&answers).await;
+    answers_by_hand(&answers).await;
+    fallbacks_by_hand(&answers).await;
+    retention_by_hand(&answers).await;
+    every_series_sums_to_the_ledger(&answers).await;
+}
 
+async fn answers_by_hand(answers: &Answers) {
     // 600 + 10 open, 200 + 90 + 100 closed; input tokens 20 * 300 + 10 to 20 * 1000 + 90 + 100.
     expect(
-        &answers,
+        answers,
         &format!("traffic_split WHERE {SPAN} AND environment = 'production'"),
         json!({"suppressed": 0, "contributors_at_least": 0, "open_requests": 610, "closed_requests": 390, "unknown_requests": 0,
             "open_share": 0.61, "open_share_lower": 0.61, "open_share_upper": 0.61,
@@ -106,14 +112,14 @@ async fn every_answer_by_hand() {
     .await;
     // Nothing open, 5 closed, 5 unknown: none of the classified, at most half of all.
     expect(
-        &answers,
+        answers,
         &format!("traffic_split WHERE {SPAN} AND environment = 'staging'"),
         json!({"open_share": 0, "open_share_lower": 0, "open_share_upper": 0.5}),
     )
     .await;
     // Collectors 1, 2 and 4; 1 and 2 have open traffic, 1 more open than closed, 1 on twenty days.
     expect(
-        &answers,
+        answers,
         &format!("adoption WHERE {SPAN} AND environment = 'production'"),
         json!({"suppressed": 0, "participants": 3, "with_open": 2, "with_open_max": 2, "with_majority": 1, "with_sustained": 1,
             "with_open_share": 2. / 3., "with_majority_share": 1. / 3., "open_share": 0.61, "input_open_share": 6_010. / 26_200.}),
@@ -121,7 +127,7 @@ async fn every_answer_by_hand() {
     .await;
     // With collector 3, whose unknown traffic may be open, but not more than its closed traffic without doubt.
     expect(
-        &answers,
+        answers,
         &format!("adoption WHERE {SPAN} AND environment = 'all'"),
         json!({"participants": 4, "with_open": 2, "with_open_max": 3, "with_majority_min": 1, "with_majority": 1,
             "with_majority_max": 1, "with_open_share": 0.5, "with_open_max_share": 0.75,
@@ -133,7 +139,7 @@ async fn every_answer_by_hand() {
         [(1, "20-28", 1, 0.75), (2, "1-4", 1, 0.1), (3, "1-4", 1, 0.)]
     {
         expect(
-            &answers,
+            answers,
             &format!(
                 "production_share WHERE {SPAN} AND environment = 'production' AND volume_class = {class}"
             ),
@@ -149,7 +155,7 @@ async fn every_answer_by_hand() {
         ("marketplace", 0, 90, 0.09),
     ] {
         expect(
-            &answers,
+            answers,
             &format!("hosting WHERE {SPAN} AND environment = 'production' AND hosting = '{hosting}'"),
             json!({"open_requests": open, "closed_requests": closed, "share_of_requests": share}),
         )
@@ -157,22 +163,18 @@ async fn every_answer_by_hand() {
     }
     for (licence, share) in [("Apache-2.0", 0.6), ("GLM-5.3 License", 0.01), ("", 0.39)] {
         let from = format!("licences WHERE {SPAN} AND environment = 'production' AND licence = '{licence}'");
-        expect(&answers, &from, json!({"share_of_requests": share})).await;
+        expect(answers, &from, json!({"share_of_requests": share})).await;
     }
     for (model, developer, share) in [("gpt-oss-120b", "OpenAI", 0.6), ("unlisted", "", 0.39)] {
         let from = format!("model_split WHERE {SPAN} AND environment = 'production' AND model = '{model}'");
         let found = answers.rows(&format!("SELECT * FROM weighbridge.{from}")).await;
         assert_eq!(found[0]["developer"].as_str().unwrap().is_empty(), developer.is_empty());
-        expect(&answers, &from, json!({"share_of_requests": share})).await;
+        expect(answers, &from, json!({"share_of_requests": share})).await;
     }
 }
 
 /// 12 fallbacks: 4 after a rate limit beyond doubt, 3 after one of four failures, 5 after nothing that was told.
-#[tokio::test]
-async fn fallbacks_by_hand() {
-    let folder = tempfile::tempdir().unwrap();
-    let answers = Answers::start(folder.path()).await;
-    all_of_it(&answers, 1).await;
+async fn fallbacks_by_hand(answers: &Answers) {
     for (from, after, to, min, max, likely) in [
         // 4, and of the second minute 2 - 1 (the other failure explains one) to 2, likely 2 * 3/4.
         ("closed", "rate_limited", "open", 5, 6, 5.5),
@@ -183,22 +185,18 @@ async fn fallbacks_by_hand() {
     ] {
         let which = format!("from_class = '{from}' AND after_outcome = '{after}' AND to_class = '{to}'");
         let counts = json!({"requests_min": min, "requests_max": max, "requests_likely": likely});
-        expect(&answers, &format!("fallbacks_1h WHERE {which}"), counts.clone()).await;
-        expect(&answers, &format!("fallbacks_1d WHERE {which}"), counts.clone()).await;
+        expect(answers, &format!("fallbacks_1h WHERE {which}"), counts.clone()).await;
+        expect(answers, &format!("fallbacks_1d WHERE {which}"), counts.clone()).await;
         let shares = json!({"suppressed": 0, "share": likely / 12., "share_lower": f64::from(min) / 12., "share_upper": f64::from(max) / 12.});
-        expect(&answers, &format!("fallbacks WHERE {which}"), shares).await;
-        expect(&answers, &format!("fallbacks WHERE {which}"), counts).await;
+        expect(answers, &format!("fallbacks WHERE {which}"), shares).await;
+        expect(answers, &format!("fallbacks WHERE {which}"), counts).await;
     }
     let likely =
         answers.clickhouse.query("SELECT sum(requests_likely), count() FROM weighbridge.fallbacks_1d").await;
     assert_eq!(likely, "12\t5");
 }
 
-#[tokio::test]
-async fn retention_by_hand() {
-    let folder = tempfile::tempdir().unwrap();
-    let answers = Answers::start(folder.path()).await;
-    all_of_it(&answers, 1).await;
+async fn retention_by_hand(answers: &Answers) {
     // Open shares in March: 0.5, 1 and 0.1.
     let first = (0.5 + 1. + 0.1) / 3.;
     for (months, still, still_max, share_first, share_later) in [
@@ -211,7 +209,7 @@ async fn retention_by_hand() {
         (6, 1, 1, 1., 1.),
     ] {
         expect(
-            &answers,
+            answers,
             &format!("retention WHERE cohort = '2026-03-01' AND months_later = {months}"),
             json!({"suppressed": 0, "is_first_on_record": 1, "collectors": 3, "still": still, "still_max": still_max,
                 "retention": f64::from(still) / 3., "retention_upper": f64::from(still_max) / 3.,
@@ -221,7 +219,7 @@ async fn retention_by_hand() {
     }
     // Collectors 1 and 2 began in October, and both are there in November: 6 of 7 to 600 of 800, and 5 of 5 to 10 of 100.
     expect(
-        &answers,
+        answers,
         "retention WHERE cohort = '2026-10-01' AND months_later = 1",
         json!({"is_first_on_record": 0, "collectors": 2, "still": 2, "moved": ((0.75 - 6. / 7.) + (0.1 - 1.)) / 2.}),
     )
@@ -298,11 +296,7 @@ async fn coverage_by_hand() {
 }
 
 /// The same sums at every grain of time and in every rollup.
-#[tokio::test]
-async fn every_series_sums_to_the_ledger() {
-    let folder = tempfile::tempdir().unwrap();
-    let answers = Answers::start(folder.path()).await;
-    all_of_it(&answers, 1).await;
+async fn every_series_sums_to_the_ledger(answers: &Answers) {
     let counts = "outcome = 'ok' AND operation IN ('chat', 'text_completion')";
     let sums = "sum(requests), sum(input_tokens), sum(output_tokens)";
     let total = answers

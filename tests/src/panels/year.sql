@@ -47,3 +47,34 @@ SELECT d.day, c.environment, 'gateway', c.model, c.provider, c.openness, c.hosti
 FROM (SELECT environment, model, provider, openness, hosting, operation, sum(a_day) AS a_day
       FROM population.cells WHERE outcome = 0 AND operation < 2 GROUP BY environment, model, provider, openness, hosting, operation) AS c
 CROSS JOIN population.days AS d;
+
+-- What each collector has of the split, a day.
+CREATE TABLE population.collectors ENGINE = MergeTree ORDER BY collector AS
+SELECT collector, any(environment) AS environment, any(gateway_product) AS gateway_product,
+       sumIf(a_day, openness > 1) AS open, sumIf(a_day, openness = 1) AS closed, sumIf(a_day, openness = 0) AS unknown,
+       1 + cityHash64(collector, 'days') % 28 AS days
+FROM population.cells WHERE outcome = 0 AND operation < 2 GROUP BY collector;
+
+INSERT INTO weighbridge.participation_4w (span, participant, environment, vantage, collectors, active_days, open_days, possibly_open_days, requests, open_requests, closed_requests, unknown_requests,
+    open_input_tokens, closed_input_tokens, unknown_input_tokens, open_output_tokens, closed_output_tokens, unknown_output_tokens, built_from)
+SELECT toDate('2025-11-24') + 28 * s.number AS span, reinterpretAsUUID(toUInt128(collector + 1)), arrayJoin([0, environment]), 'gateway', 1, days, if(open > 0, days, 0), if(open + unknown > 0, days, 0),
+       (open + closed + unknown) * days, open * days, closed * days, unknown * days, open * days * 900, closed * days * 900, unknown * days * 900,
+       open * days * 210, closed * days * 210, unknown * days * 210, 1
+FROM population.collectors CROSS JOIN numbers(13) AS s;
+
+INSERT INTO weighbridge.participation_1mo (month, collector_id, participant, vantage, open_requests, closed_requests, unknown_requests, built_from)
+SELECT addMonths(toDate('2025-12-01'), m.number) AS month, reinterpretAsUUID(toUInt128(collector + 1)) AS id, id, 'gateway',
+       if(cityHash64(collector, m.number) % 10 < 7, open * days, 0), closed * days, unknown * days, 1
+FROM population.collectors CROSS JOIN numbers(12) AS m
+WHERE cityHash64(collector, 'joined') % 12 <= m.number;
+
+INSERT INTO weighbridge.rollup_fallbacks_1d (day, environment, vantage, gateway_product, from_class, after_outcome, to_class, requests_min, requests_max, requests_likely, built_from)
+SELECT d.day, c.environment, 'gateway', c.gateway_product, c.from_class, c.after_outcome, c.to_class, intDiv(c.counted, 3), c.counted, c.counted / 2, 1
+FROM (SELECT environment, gateway_product, toInt8(least(openness, 2)) AS from_class, outcome AS after_outcome, arrayJoin([1, 2]) AS to_class, sum(a_day) AS counted
+      FROM population.cells WHERE outcome IN (1, 2, 3) GROUP BY environment, gateway_product, from_class, after_outcome, to_class) AS c
+CROSS JOIN population.days AS d;
+
+INSERT INTO weighbridge.rollup_coverage_1d (day, environment, vantage, gateway_product, collectors, collectors_silent, reports, covered_s, partial_windows, late_windows, dropped_requests, built_from)
+SELECT d.day, c.environment, 'gateway', c.gateway_product, c.collectors, intDiv(c.collectors, 50), c.collectors * 1430, c.collectors * 1430 * 60, c.collectors, c.collectors * 3, 0, 1
+FROM (SELECT environment, gateway_product, count() AS collectors FROM population.collectors GROUP BY environment, gateway_product) AS c
+CROSS JOIN population.days AS d;

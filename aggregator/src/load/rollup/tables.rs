@@ -6,7 +6,7 @@
 //!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w    by day, partition a week; weeks from days
 //!                       └> rollup_models_1d ─> rollup_models_1w
 //!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d
-//!         ─> participation_1d ─> participation_4w
+//!         ─> participation_1d ─> participation_4w ─> rollup_adoption_4w
 //!                             └> participation_1mo ─> rollup_retention
 //! reports ─> rollup_coverage_1h, reporting_1d ─> rollup_coverage_1d
 //! ```
@@ -136,7 +136,7 @@ macro_rules! week_table {
 }
 
 /// In order: one may be made of the one before.
-pub(super) const DERIVED: [DerivedTable; 6] = [
+pub(super) const DERIVED: [DerivedTable; 7] = [
     week_table!("rollup_split_1w", "rollup_split_1d"),
     week_table!("rollup_models_1w", "rollup_models_1d"),
     DerivedTable {
@@ -161,6 +161,14 @@ pub(super) const DERIVED: [DerivedTable; 6] = [
         built: "SELECT toString(span) AS key, max(built_from) FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY key",
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/participation_4w.sql"),
+    },
+    DerivedTable {
+        name: "rollup_adoption_4w",
+        wanted: "SELECT toString(span) AS key, max(built_from) AS print, toYYYYMMDD(span) AS first \
+                 FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY span",
+        built: "SELECT toString(span) AS key, max(built_from) FROM {database}.rollup_adoption_4w WHERE _part_offset = 0 GROUP BY key",
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/rollup_adoption_4w.sql"),
     },
     DerivedTable {
         name: "participation_1mo",
