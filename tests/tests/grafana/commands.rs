@@ -46,7 +46,7 @@ impl Period {
         let boards = clickhouse_boards();
         let board = boards.iter().find(|board| board.uid() == uid).unwrap();
         let range = world.range(self.from_s, self.to_s);
-        let chosen = select(&world.clickhouse.url(), board, range, &Choice::All).await.unwrap();
+        let chosen = select(&world.url(), board, range, &Choice::All).await.unwrap();
         let target = board.targets().into_iter().find(|target| target.panel["title"] == title);
         let target = target.unwrap_or_else(|| panic!("{uid} has no panel {title}"));
         world.panel(target.sql(), range, target.panel, &chosen).await.unwrap()
@@ -125,6 +125,7 @@ pub async fn agree(world: &World) {
     splits(world, &week).await;
     models(world, &week).await;
     organisations(world).await;
+    outcomes(world, &week).await;
     ways(world, &week).await;
     coverage(world, &week).await;
 }
@@ -165,11 +166,32 @@ async fn splits(world: &World, week: &Period) {
         let answer = week.panel(world, "weighbridge-overview", title).await;
         same(title, &shown(&answer, &[], columns), &Figures::from([(String::new(), expected)]));
     }
-    let served = week.command(world, &["split", "--operation", "all"]).await;
-    let ended = week.command(world, &["split", "--operation", "all", "--outcome", "all"]).await;
-    let share = number(&served["total"]["requests"]) / number(&ended["total"]["requests"]);
-    let answer = week.panel(world, "weighbridge-fallbacks", "Served").await;
-    same("Served", &shown(&answer, &[], &["served"]), &Figures::from([(String::new(), vec![share])]));
+}
+
+/// How requests ended, of every operation.
+async fn outcomes(world: &World, week: &Period) {
+    let command = week.command(world, &["outcomes", "--operation", "all"]).await;
+    let answer = week.panel(world, "weighbridge-fallbacks", "Outcomes by class").await;
+    let shown_rows = shown(&answer, &["weights", "ended"], &["counted", "share", "tries"]);
+    let names = ["requests", "share_of_requests", "attempts"];
+    same("Outcomes by class", &shown_rows, &told(&command["outcomes"], &["class", "outcome"], &names));
+
+    let rows = list(&command["outcomes"]);
+    let sum = |outcome: &str, column: &str| -> f64 {
+        rows.iter()
+            .filter(|row| outcome.is_empty() || row["outcome"] == outcome)
+            .map(|row| number(&row[column]))
+            .sum()
+    };
+    let all = sum("", "requests");
+    for (title, column, expected) in [
+        ("Served", "served", sum("ok", "requests") / all),
+        ("Rate limited", "rate limited", sum("rate_limited", "requests") / all),
+        ("Attempts a request", "attempts_a_request", sum("", "attempts") / all),
+    ] {
+        let answer = week.panel(world, "weighbridge-fallbacks", title).await;
+        same(title, &shown(&answer, &[], &[column]), &Figures::from([(String::new(), vec![expected])]));
+    }
 }
 
 async fn models(world: &World, week: &Period) {

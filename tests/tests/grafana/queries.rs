@@ -15,6 +15,7 @@ use weighbridge_tests::grafana::data;
 use weighbridge_tests::grafana::macros::{self, TimeRange};
 use weighbridge_tests::grafana::run::{Answer, Choice, ask, expand, judge, select, with_interval};
 use weighbridge_tests::grafana::variables::Variables;
+use weighbridge_tests::processes::root;
 
 use super::commands;
 
@@ -44,6 +45,9 @@ impl World {
     /// A migrated server with traffic, rolled up by the project's own rebuild.
     async fn start() -> World {
         let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("clickhouse/weighbridge-users.d");
+        std::fs::create_dir_all(&users).unwrap();
+        std::fs::copy(root().join("deploy/clickhouse/users.xml"), users.join("weighbridge.xml")).unwrap();
         let clickhouse = ClickHouse::start(folder.path()).await;
         let configured = config::ClickHouse { url: clickhouse.url(), ..config::ClickHouse::default() };
         let store = Store::new(&configured).unwrap();
@@ -54,6 +58,12 @@ impl World {
         rollup::rebuild(&store, &Clock::default()).await.unwrap();
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         World { folder, clickhouse, now_s }
+    }
+
+    /// As Grafana asks: by the user that is delivered for dashboards, with the setting that its driver sends.
+    pub fn url(&self) -> String {
+        let user = "user=weighbridge_dashboards&password=change-me&max_execution_time=30";
+        format!("{}/?{user}", self.clickhouse.url())
     }
 
     fn last(&self, length: Duration) -> TimeRange {
@@ -73,7 +83,7 @@ impl World {
         chosen: &Variables,
     ) -> Result<Answer, String> {
         let range = with_interval(range, panel, chosen);
-        ask(&self.clickhouse.url(), &expand(sql, range, chosen)?).await
+        ask(&self.url(), &expand(sql, range, chosen)?).await
     }
 }
 
@@ -96,7 +106,7 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     for board in clickhouse_boards() {
         for (name, range) in ranges {
             for choice in &choices {
-                let chosen = match select(&world.clickhouse.url(), &board, range, choice).await {
+                let chosen = match select(&world.url(), &board, range, choice).await {
                     Ok(chosen) => chosen,
                     Err(problem) => {
                         problems.push(problem);
@@ -166,7 +176,7 @@ async fn resolutions(world: &World) -> Vec<String> {
         (60 * days + 1, "1w", "1w"),
     ] {
         let range = world.last(Duration::from_secs(hours * HOUR_S));
-        let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+        let chosen = select(&world.url(), overview, range, &Choice::All).await.unwrap();
         let found = expand("${resolution} ${resolution_coarse}", range, &chosen).unwrap();
         if found != format!("{fine} {coarse}") {
             problems.push(format!("{hours} hours read {found}"));
@@ -180,7 +190,7 @@ async fn nothing_is_shown_of_an_empty_period(world: &World) -> Vec<String> {
     let mut problems = Vec::new();
     let range = world.range(world.now_s - 400 * DAY_S, world.now_s - 390 * DAY_S);
     for board in clickhouse_boards() {
-        let chosen = select(&world.clickhouse.url(), &board, range, &Choice::All).await.unwrap();
+        let chosen = select(&world.url(), &board, range, &Choice::All).await.unwrap();
         for target in board.targets() {
             match world.panel(target.sql(), range, target.panel, &chosen).await {
                 Ok(answer) if answer.is_empty() => {}
@@ -201,7 +211,7 @@ async fn evaluate(world: &World, uid: &str, now_s: u64) -> Option<(f64, bool)> {
     let alert = board::alerts().into_iter().find(|alert| text(&alert.json["uid"]) == uid).unwrap();
     let seconds = |before: i64| now_s - u64::try_from(before).unwrap();
     let range = world.range(seconds(alert.from_s), seconds(alert.to_s));
-    let answer = ask(&world.clickhouse.url(), &macros::expand(&alert.sql, range).unwrap()).await.unwrap();
+    let answer = ask(&world.url(), &macros::expand(&alert.sql, range).unwrap()).await.unwrap();
     assert!(answer.columns.len() == 1 && answer.columns[0].1.contains("Float64"), "{uid}: {answer:?}");
     assert!(answer.rows.len() <= 1, "{uid}: {answer:?}");
     let value = answer.rows.first()?[0].as_f64().unwrap_or_else(|| panic!("{uid}: {answer:?}"));
@@ -250,7 +260,7 @@ async fn broken_queries_are_found(world: &World) {
     let boards = clickhouse_boards();
     let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
     let range = world.last(Duration::from_secs(2 * DAY_S));
-    let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+    let chosen = select(&world.url(), overview, range, &Choice::All).await.unwrap();
     let target = overview
         .targets()
         .into_iter()
@@ -294,8 +304,6 @@ async fn names_with_quotes_select_what_they_name(world: &World) {
         "name".to_owned(),
         weighbridge_tests::grafana::variables::Selection::Many(vec!["it's".to_owned()]),
     )]);
-    let answer =
-        ask(&world.clickhouse.url(), &expand(sql, world.last(Duration::from_secs(1)), &chosen).unwrap())
-            .await;
+    let answer = ask(&world.url(), &expand(sql, world.last(Duration::from_secs(1)), &chosen).unwrap()).await;
     assert_eq!(answer.unwrap().value("found"), Some(1.0));
 }
