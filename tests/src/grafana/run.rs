@@ -72,6 +72,10 @@ pub async fn ask(url: &str, sql: &str) -> Result<Answer, String> {
 
 /// A value of text as a number where its type is one; NaN and infinity stay text, so that they are seen.
 fn typed(value: &Value, kind: &str) -> Value {
+    // How this format writes null.
+    if kind.contains("Nullable") && text(value) == "\u{1d3a}\u{1d41}\u{1d38}\u{1d38}" {
+        return Value::Null;
+    }
     let is_number =
         !kind.contains("Enum") && ["Int", "Float", "Decimal"].iter().any(|name| kind.contains(name));
     let number = value.as_str().filter(|_| is_number).and_then(|text| text.parse::<f64>().ok());

@@ -12,7 +12,7 @@ use weighbridge_tests::processes::release_binary;
 
 use super::queries::{DAY_S, World, clickhouse_boards};
 
-/// Names of a row, and its numbers; null is NaN-free: -1.
+/// Names of a row, and its numbers; null is -1.
 type Figures = BTreeMap<String, Vec<f64>>;
 
 struct Period {
@@ -88,7 +88,10 @@ fn add(figures: &mut Figures, key: String, numbers: Vec<f64>) {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        number => number.as_f64().map_or_else(|| number.to_string(), |number| format!("{number}")),
+    }
 }
 
 fn same(what: &str, shown: &Figures, told: &Figures) {
