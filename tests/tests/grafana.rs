@@ -1,9 +1,11 @@
 //! The dashboards and alert rules of `deploy/grafana` and `deploy/prometheus`: their structure, their macros, and every query of every
 //! panel, variable and alert against a real ClickHouse with a month of traffic.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "grafana/breakages.rs"]
 mod breakages;
+#[path = "grafana/commands.rs"]
+mod commands;
 #[path = "grafana/macros.rs"]
 mod macros;
 #[path = "grafana/prometheus.rs"]

@@ -7,8 +7,8 @@ mod small_set;
 use aggregator::Rig;
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 7] =
-    ["split", "adoption", "production", "fallbacks", "retention", "models", "coverage"];
+const COMMANDS: [&str; 8] =
+    ["split", "adoption", "production", "fallbacks", "outcomes", "retention", "models", "coverage"];
 const FORMATS: [&str; 4] = ["table", "json", "csv", "markdown"];
 
 struct Asker<'a> {
@@ -53,6 +53,7 @@ async fn known_answers_of_a_small_set() {
     countings(&ask);
     adoption_and_production(&ask);
     fallbacks(&ask);
+    outcomes(&ask);
     models(&ask);
     coverage(&ask);
     views_agree(&rig, &ask).await;
@@ -102,6 +103,12 @@ fn split(ask: &Asker<'_>) {
     let day = ask.json("split", &["--by", "day"]);
     assert_eq!(day["groups"][0]["group"], ask.period[1]);
     assert_eq!(day["groups"].as_array().unwrap().len(), 1);
+    let hour = ask.json("split", &["--by", "hour"]);
+    assert_eq!(hour["groups"][0]["group"], format!("{}T10:00Z", ask.period[1]));
+    holds(
+        row(&ask.json("split", &["--by", "choice"]), "groups", &[("group", "fallback")]),
+        &[("requests", json!(10))],
+    );
     let month = ask.json("split", &["--by", "month"]);
     assert_eq!(month["groups"][0]["group"], ask.period[1][..7]);
     // 5 failed ones are of a closed model: 100 + 5 requests.
@@ -208,6 +215,31 @@ fn fallbacks(ask: &Asker<'_>) {
     );
     let staging = ask.json("fallbacks", &["--environment", "staging"]);
     assert_eq!(staging["message"], "no data for this period", "{staging:#}");
+}
+
+fn outcomes(ask: &Asker<'_>) {
+    let answer = ask.json("outcomes", &[]);
+    // Closed: 60 served in 60 attempts, 10 attempts that were rate limited, 5 that failed: 75 attempts for 65 requests.
+    let limited = row(&answer, "outcomes", &[("class", "closed"), ("outcome", "rate_limited")]);
+    holds(limited, &[("requests", json!(0)), ("share_of_requests", json!(0.0)), ("attempts", json!(10))]);
+    let failed = row(&answer, "outcomes", &[("class", "closed"), ("outcome", "server_error")]);
+    holds(failed, &[("requests", json!(5)), ("share_of_requests", json!(5.0 / 105.0))]);
+    let closed = row(&answer, "classes", &[("class", "closed")]);
+    let expected = [
+        ("requests", json!(65)),
+        ("served_share", json!(60.0 / 65.0)),
+        ("attempts", json!(75)),
+        ("attempts_a_request", json!(75.0 / 65.0)),
+    ];
+    holds(closed, &expected);
+    holds(
+        row(&answer, "classes", &[("class", "open")]),
+        &[("served_share", json!(1.0)), ("requests", json!(30))],
+    );
+    let all = ask.json("outcomes", &["--operation", "all"]);
+    holds(row(&all, "classes", &[("class", "open")]), &[("requests", json!(730))]);
+    let by = ask.json("split", &["--by", "outcome", "--outcome", "all"]);
+    holds(row(&by, "groups", &[("group", "server_error")]), &[("requests", json!(5))]);
 }
 
 fn models(ask: &Asker<'_>) {
@@ -324,6 +356,7 @@ fn mistakes(rig: &Rig) {
         (&["fallbacks", "--from", "2026-11-01T03:30:00Z"], "--from", "full hour"),
         (&["retention", "--from", "2026-11-02", "--to", "2026-11-01"], "--from", "before --to"),
         (&["models", "--operation", "talk"], "--operation", "embeddings"),
+        (&["outcomes", "--operation", "Chat"], "--operation", "text_completion"),
         (&["models", "--limit", "0"], "--limit", "1.."),
         (&["coverage", "--to", "2026-13-01"], "--to", "2026-11-01"),
         (&["split", "--by", "colour"], "--by", "openness"),

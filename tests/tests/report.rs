@@ -140,6 +140,7 @@ fn tells_the_truth(dom: &str, markdown: &str) {
         &["production alone", "70", "14.3%", "14.3% and 14.3%", "14.3%", "-15.7 points"],
         &["embeddings alone", "700", "100.0%", "100.0% and 100.0%", "100.0%", "+70.0 points"],
         &["closed", "rate_limited", "open", "10", "10", "10.0", "100.0%", "100.0%", "100.0%"],
+        &["closed", "65", "92.3%", "0.0%", "75", "1.2"],
         &["fallback", "10", "10.0%", "100.0%", "0.0%", "0.0%"],
     ] {
         assert!(rows.iter().any(|row| row == expected), "{expected:?} is not in {rows:#?}");
@@ -174,7 +175,9 @@ fn agrees_with_the_commands(rig: &Rig, written: &Written) {
             assert!(written.markdown.contains(&table), "of {command}, not in the report:\n{table}");
         }
     }
-    for asked in ["split", "adoption", "production", "fallbacks", "retention", "models", "coverage"] {
+    for asked in
+        ["split", "adoption", "production", "fallbacks", "outcomes", "retention", "models", "coverage"]
+    {
         assert!(commands.iter().any(|command| command.starts_with(asked)), "{asked}");
     }
 }

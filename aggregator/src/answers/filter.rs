@@ -132,10 +132,7 @@ impl Filter {
     pub(crate) fn condition(&self) -> String {
         let mut condition = format!("vantage = '{}'", self.vantage.name());
         condition.push_str(&self.environment_condition());
-        if self.operations.len() < Operation::ALL.len() {
-            let names = quoted(self.operations.iter().map(|operation| operation.name()));
-            condition.push_str(&format!(" AND operation IN ({names})"));
-        }
+        condition.push_str(&self.operation_condition());
         if self.outcome == OutcomeFilter::Ok {
             condition.push_str(" AND outcome = 'ok'");
         }
@@ -149,6 +146,14 @@ impl Filter {
         }
         let names = quoted(self.environments.iter().map(|environment| environment.name()));
         format!(" AND environment IN ({names})")
+    }
+
+    /// As `environment_condition`, for operations.
+    pub(crate) fn operation_condition(&self) -> String {
+        if self.operations.len() == Operation::ALL.len() {
+            return String::new();
+        }
+        format!(" AND operation IN ({})", quoted(self.operation_names().into_iter()))
     }
 
     /// Names of the environments.

@@ -41,7 +41,7 @@ const WAYS: [Column; 9] = [
     ("requests_likely", "likely", Number),
     ("share", "likely / nullIf(all_likely, 0)", Share),
     ("share_lower", "least / nullIf(all_likely, 0)", Share),
-    ("share_upper", "least(1., most / nullIf(all_likely, 0))", Share),
+    ("share_upper", "if(all_likely = 0, NULL, least(1., most / all_likely))", Share),
 ];
 
 const CHOICES: [Column; 6] = [

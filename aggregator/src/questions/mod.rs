@@ -8,6 +8,7 @@ pub mod adoption;
 pub mod coverage;
 pub mod fallbacks;
 pub mod models;
+pub mod outcomes;
 pub mod production;
 pub mod retention;
 
@@ -29,6 +30,8 @@ pub enum Question {
     Production(production::ProductionArguments),
     /// Why they come: requests served as fallback, from which class, after which outcome, to which class.
     Fallbacks(fallbacks::FallbacksArguments),
+    /// How requests ended, by class, and how many attempts they took.
+    Outcomes(outcomes::OutcomesArguments),
     /// Do they stay: of the collectors with first open traffic in a month, how many still have it 1, 3 and 6 months later.
     Retention(retention::RetentionArguments),
     /// Which models are served, with openness and licence.
@@ -58,6 +61,10 @@ pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<St
         }
         Question::Fallbacks(arguments) => {
             (fallbacks::query(store, &arguments.query(now_s)?).await?, arguments.format)
+        }
+        Question::Outcomes(arguments) => {
+            let (asked, filter) = arguments.query(now_s)?;
+            (outcomes::query(store, &asked, &filter).await?, arguments.format)
         }
         Question::Retention(arguments) => {
             (retention::query(store, &arguments.query(now_s)?).await?, arguments.format)

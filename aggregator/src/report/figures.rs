@@ -6,7 +6,7 @@ use weighbridge_proto::v1::{Environment, Operation};
 use super::ReportQuery;
 use crate::answers::{AnswerError, Document, Filter, OutcomeFilter, Period};
 use crate::questions::models::ModelsQuery;
-use crate::questions::{Asked, adoption, coverage, fallbacks, models, production, retention};
+use crate::questions::{Asked, adoption, coverage, fallbacks, models, outcomes, production, retention};
 use crate::split::{self, By, Source, Split, SplitQuery};
 use crate::store::Store;
 
@@ -28,6 +28,7 @@ pub(super) struct Figures {
     pub(super) adoption: Document,
     pub(super) production: Document,
     pub(super) fallbacks: Document,
+    pub(super) outcomes: Document,
     pub(super) retention: Document,
     pub(super) models: Document,
     pub(super) coverage: Document,
@@ -55,6 +56,7 @@ pub(super) async fn gather(store: &Store, query: &ReportQuery) -> Result<Figures
         adoption: adoption::query(store, &days).await?,
         production: production::query(store, &days).await?,
         fallbacks: fallbacks::query(store, &asked).await?,
+        outcomes: outcomes::query(store, &asked, own).await?,
         retention: retention::query(store, &cohorts).await?,
         models: models::query(store, &models).await?,
         coverage: coverage::query(store, &days).await?,

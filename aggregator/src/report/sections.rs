@@ -53,6 +53,7 @@ pub(super) fn page(query: &ReportQuery, figures: &Figures) -> Page {
         answers::adoption(figures, &commands),
         answers::production(figures, &commands),
         answers::fallbacks(figures, &commands),
+        answers::outcomes(figures, &commands, &query.filter),
         answers::retention(figures, &commands),
         answers::models(figures, &commands),
         answers::coverage(figures, &commands),

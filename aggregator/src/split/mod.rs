@@ -77,6 +77,8 @@ pub enum By {
     /// The six classes.
     #[default]
     Openness,
+    /// Hours, UTC.
+    Hour,
     /// Days, UTC.
     Day,
     /// Calendar months, UTC.
@@ -89,6 +91,10 @@ pub enum By {
     Environment,
     /// Gateway products.
     Product,
+    /// First choice or fallback.
+    Choice,
+    /// How they ended; ask with `--outcome all`.
+    Outcome,
     /// Who serves.
     Provider,
     /// Who made the model.
@@ -106,12 +112,15 @@ impl By {
     pub const fn name(self) -> &'static str {
         match self {
             By::Openness => "openness",
+            By::Hour => "hour",
             By::Day => "day",
             By::Month => "month",
             By::Hosting => "hosting",
             By::Licence => "licence",
             By::Environment => "environment",
             By::Product => "product",
+            By::Choice => "choice",
+            By::Outcome => "outcome",
             By::Provider => "provider",
             By::Developer => "developer",
             By::Family => "family",

@@ -36,6 +36,8 @@ const HOURS_READ: Duration = Duration::days(62);
 /// Table and its column of time.
 pub(super) fn table(query: &SplitQuery) -> (&'static str, &'static str) {
     match query.source {
+        // A day has no hours.
+        Source::Rollup if query.by == By::Hour => ("{database}.traffic_1h", "hour"),
         Source::Rollup => rollup_of(&query.period),
         Source::Ledger => ("{database}.ledger FINAL", "window_start"),
     }
@@ -74,11 +76,14 @@ fn statement(query: &SplitQuery) -> String {
     // Names after the sums: the join sees hundreds of rows instead of millions.
     let (key, register, name) = match query.by {
         By::Openness | By::Counting => return sums(query, "''"),
+        By::Hour => return sums(query, &format!("formatDateTime({time}, '%Y-%m-%dT%H:00Z', 'UTC')")),
         By::Day => return sums(query, &format!("toString(toDate({time}, 'UTC'))")),
         By::Month => return sums(query, &format!("formatDateTime({time}, '%Y-%m', 'UTC')")),
         By::Hosting => return sums(query, "toString(hosting)"),
         By::Environment => return sums(query, "toString(environment)"),
         By::Product => return sums(query, "toString(gateway_product)"),
+        By::Choice => return sums(query, "toString(choice)"),
+        By::Outcome => return sums(query, "toString(outcome)"),
         By::Licence => return sums(query, &licence_on(time)),
         By::Provider => ("provider", "providers", "if(names.name = '', concat('#', sums.key), names.name)"),
         By::Developer => ("model", "models", "if(names.developer = '', 'unlisted', names.developer)"),
@@ -120,7 +125,7 @@ fn assemble(query: SplitQuery, rows: Vec<Found>) -> Split {
     }
     match query.by {
         By::Openness => groups.retain(|group| group.total() != Sums::default()),
-        By::Day | By::Month => groups.sort_by(|a, b| a.key.cmp(&b.key)),
+        By::Hour | By::Day | By::Month => groups.sort_by(|a, b| a.key.cmp(&b.key)),
         _ => {
             groups.sort_by(|a, b| b.total().requests.cmp(&a.total().requests).then_with(|| a.key.cmp(&b.key)))
         }

@@ -72,7 +72,8 @@ async fn main() -> ExitCode {
         "panel", "rows read", "rows", "p50 ms", "p95 ms", "max ms"
     );
     let mut failures = 0;
-    for query in panels::queries().iter().chain(&plan.more) {
+    let dashboards = panels::of_dashboards(&answers).await;
+    for query in panels::queries().iter().chain(&dashboards).chain(&plan.more) {
         let cost = panels::measure(&answers, query, plan.runs).await;
         let wrong = match cost {
             _ if cost.rows_read > MAX_ROWS_READ => "  TOO MANY ROWS READ",

@@ -44,14 +44,14 @@ impl Answer {
     }
 }
 
-/// Asks; the server's message on an error.
+/// Asks; the server's message on an error. `url` may carry a user and settings.
 ///
 /// # Errors
 /// ClickHouse refused.
 pub async fn ask(url: &str, sql: &str) -> Result<Answer, String> {
-    let settings = "default_format=JSONCompact&output_format_json_quote_64bit_integers=0&\
-                    output_format_json_quote_denormals=1&wait_end_of_query=1&readonly=1";
-    let answer = http_client().post(format!("{url}/?{settings}")).body(sql.to_owned()).send().await;
+    let join = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{join}default_format=JSONCompactStrings&wait_end_of_query=1");
+    let answer = http_client().post(url).body(sql.to_owned()).send().await;
     let answer = answer.map_err(|error| error.to_string())?;
     let summary = answer.headers().get("X-ClickHouse-Summary").and_then(|value| value.to_str().ok());
     let summary: Value = serde_json::from_str(summary.unwrap_or("{}")).map_err(|error| error.to_string())?;
@@ -60,14 +60,26 @@ pub async fn ask(url: &str, sql: &str) -> Result<Answer, String> {
         return Err(body);
     }
     let body: Value = serde_json::from_str(&body).map_err(|error| error.to_string())?;
-    Ok(Answer {
-        columns: list(&body["meta"])
-            .iter()
-            .map(|column| (text(&column["name"]).to_owned(), text(&column["type"]).to_owned()))
-            .collect(),
-        rows: list(&body["data"]).iter().map(|row| list(row).to_vec()).collect(),
-        rows_read: text(&summary["read_rows"]).parse().unwrap_or(0),
-    })
+    let columns: Vec<(String, String)> = list(&body["meta"])
+        .iter()
+        .map(|column| (text(&column["name"]).to_owned(), text(&column["type"]).to_owned()))
+        .collect();
+    let row =
+        |row: &Value| list(row).iter().zip(&columns).map(|(value, (_, kind))| typed(value, kind)).collect();
+    let rows = list(&body["data"]).iter().map(row).collect();
+    Ok(Answer { rows, columns, rows_read: text(&summary["read_rows"]).parse().unwrap_or(0) })
+}
+
+/// A value of text as a number where its type is one; NaN and infinity stay text, so that they are seen.
+fn typed(value: &Value, kind: &str) -> Value {
+    // How this format writes null.
+    if kind.contains("Nullable") && text(value) == "\u{1d3a}\u{1d41}\u{1d38}\u{1d38}" {
+        return Value::Null;
+    }
+    let is_number =
+        !kind.contains("Enum") && ["Int", "Float", "Decimal"].iter().any(|name| kind.contains(name));
+    let number = value.as_str().filter(|_| is_number).and_then(|text| text.parse::<f64>().ok());
+    number.and_then(serde_json::Number::from_f64).map_or_else(|| value.clone(), Value::Number)
 }
 
 /// Seconds of an interval such as `1m`, `28d`.
@@ -158,6 +170,26 @@ async fn options(url: &str, sql: &str, range: TimeRange, chosen: &Variables) -> 
         return Err(format!("not one column of text: {:?}", answer.columns));
     }
     Ok(answer.rows.iter().map(|row| text(&row[0]).to_owned()).collect())
+}
+
+/// What every panel and variable asks of a period with All selected, expanded: for a bench. Names are `file: panel (query)`.
+///
+/// # Errors
+/// A query that cannot be expanded, or a variable without options.
+pub async fn statements(url: &str, range: TimeRange) -> Result<Vec<(String, String)>, String> {
+    let mut all = Vec::new();
+    for board in super::board::dashboards().iter().filter(|board| !board.is_prometheus()) {
+        let chosen = select(url, board, range, &Choice::All).await?;
+        let file = board.file.trim_end_matches(".json");
+        for (name, sql) in board.variable_queries() {
+            all.push((format!("{file}: ${name}"), expand(sql, range, &chosen)?));
+        }
+        for target in board.targets() {
+            let range = with_interval(range, target.panel, &chosen);
+            all.push((format!("{file}: {}", target.name()), expand(target.sql(), range, &chosen)?));
+        }
+    }
+    Ok(all)
 }
 
 /// What is wrong with an answer, in words; nothing when it can be shown.

@@ -7,6 +7,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::answers::Answers;
+use crate::grafana::macros::TimeRange;
+use crate::grafana::run;
 
 /// Statements that make the year.
 const YEAR: &str = include_str!("year.sql");
@@ -47,6 +49,26 @@ impl Cost {
             .copied()
             .unwrap_or_default()
     }
+}
+
+/// What the delivered dashboards ask: of the year, which weeks answer, and of its last sixty days, which days answer.
+pub async fn of_dashboards(answers: &Answers) -> Vec<Query> {
+    let mut all = Vec::new();
+    for (name, from, to) in [("year", "2025-11-24", "2026-11-23"), ("60 days", "2026-09-24", "2026-11-23")] {
+        let ms = |day: &str| format!("toUnixTimestamp(toDateTime('{day} 00:00:00', 'UTC')) * 1000");
+        let bounds = answers.clickhouse.query(&format!("SELECT {}, {}", ms(from), ms(to))).await;
+        let (from_ms, to_ms) = bounds.split_once('\t').expect("two numbers");
+        let range = TimeRange {
+            from_ms: from_ms.parse().expect("milliseconds"),
+            to_ms: to_ms.parse().expect("milliseconds"),
+            interval_ms: 60_000,
+        };
+        let statements = run::statements(&answers.clickhouse.url(), range).await;
+        for (panel, sql) in statements.unwrap_or_else(|problem| panic!("dashboards: {problem}")) {
+            all.push(Query { name: format!("{name}, {panel}"), sql });
+        }
+    }
+    all
 }
 
 /// Makes the year.

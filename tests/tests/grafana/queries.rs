@@ -1,6 +1,5 @@
 //! Every query of every panel, variable and alert, against a real ClickHouse with a month of traffic.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -16,10 +15,12 @@ use weighbridge_tests::grafana::data;
 use weighbridge_tests::grafana::macros::{self, TimeRange};
 use weighbridge_tests::grafana::run::{Answer, Choice, ask, expand, judge, select, with_interval};
 use weighbridge_tests::grafana::variables::Variables;
-use weighbridge_tests::processes::release_binary;
+use weighbridge_tests::processes::root;
+
+use super::commands;
 
 const HOUR_S: u64 = 3_600;
-const DAY_S: u64 = 86_400;
+pub const DAY_S: u64 = 86_400;
 /// A text that breaks out of quotes, a condition and a link, if anything lets it.
 const QUOTES: &str = "it's (a, \"b\") -- $model";
 
@@ -34,16 +35,19 @@ fn may_be_zero(panel: &str, column: &str, range: &str) -> bool {
     }
 }
 
-struct World {
-    folder: TempDir,
-    clickhouse: ClickHouse,
-    now_s: u64,
+pub struct World {
+    pub folder: TempDir,
+    pub clickhouse: ClickHouse,
+    pub now_s: u64,
 }
 
 impl World {
     /// A migrated server with traffic, rolled up by the project's own rebuild.
     async fn start() -> World {
         let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("clickhouse/weighbridge-users.d");
+        std::fs::create_dir_all(&users).unwrap();
+        std::fs::copy(root().join("deploy/clickhouse/users.xml"), users.join("weighbridge.xml")).unwrap();
         let clickhouse = ClickHouse::start(folder.path()).await;
         let configured = config::ClickHouse { url: clickhouse.url(), ..config::ClickHouse::default() };
         let store = Store::new(&configured).unwrap();
@@ -56,16 +60,22 @@ impl World {
         World { folder, clickhouse, now_s }
     }
 
+    /// As Grafana asks: by the user that is delivered for dashboards, with the setting that its driver sends.
+    pub fn url(&self) -> String {
+        let user = "user=weighbridge_dashboards&password=change-me&max_execution_time=30";
+        format!("{}/?{user}", self.clickhouse.url())
+    }
+
     fn last(&self, length: Duration) -> TimeRange {
         self.range(self.now_s - length.as_secs(), self.now_s)
     }
 
-    fn range(&self, from_s: u64, to_s: u64) -> TimeRange {
+    pub fn range(&self, from_s: u64, to_s: u64) -> TimeRange {
         let ms = |seconds: u64| i64::try_from(seconds * 1_000).unwrap();
         TimeRange { from_ms: ms(from_s), to_ms: ms(to_s), interval_ms: 60_000 }
     }
 
-    async fn panel(
+    pub async fn panel(
         &self,
         sql: &str,
         range: TimeRange,
@@ -73,11 +83,11 @@ impl World {
         chosen: &Variables,
     ) -> Result<Answer, String> {
         let range = with_interval(range, panel, chosen);
-        ask(&self.clickhouse.url(), &expand(sql, range, chosen)?).await
+        ask(&self.url(), &expand(sql, range, chosen)?).await
     }
 }
 
-fn clickhouse_boards() -> Vec<Dashboard> {
+pub fn clickhouse_boards() -> Vec<Dashboard> {
     board::dashboards().into_iter().filter(|board| !board.is_prometheus()).collect()
 }
 
@@ -96,7 +106,7 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     for board in clickhouse_boards() {
         for (name, range) in ranges {
             for choice in &choices {
-                let chosen = match select(&world.clickhouse.url(), &board, range, choice).await {
+                let chosen = match select(&world.url(), &board, range, choice).await {
                     Ok(chosen) => chosen,
                     Err(problem) => {
                         problems.push(problem);
@@ -136,7 +146,7 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     problems.extend(nothing_is_shown_of_an_empty_period(&world).await);
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(executions > 500, "{executions}");
-    headline_agrees_with_the_command(&world).await;
+    commands::agree(&world).await;
     broken_queries_are_found(&world).await;
     names_with_quotes_select_what_they_name(&world).await;
     // The last: it adds traffic.
@@ -166,7 +176,7 @@ async fn resolutions(world: &World) -> Vec<String> {
         (60 * days + 1, "1w", "1w"),
     ] {
         let range = world.last(Duration::from_secs(hours * HOUR_S));
-        let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+        let chosen = select(&world.url(), overview, range, &Choice::All).await.unwrap();
         let found = expand("${resolution} ${resolution_coarse}", range, &chosen).unwrap();
         if found != format!("{fine} {coarse}") {
             problems.push(format!("{hours} hours read {found}"));
@@ -180,7 +190,7 @@ async fn nothing_is_shown_of_an_empty_period(world: &World) -> Vec<String> {
     let mut problems = Vec::new();
     let range = world.range(world.now_s - 400 * DAY_S, world.now_s - 390 * DAY_S);
     for board in clickhouse_boards() {
-        let chosen = select(&world.clickhouse.url(), &board, range, &Choice::All).await.unwrap();
+        let chosen = select(&world.url(), &board, range, &Choice::All).await.unwrap();
         for target in board.targets() {
             match world.panel(target.sql(), range, target.panel, &chosen).await {
                 Ok(answer) if answer.is_empty() => {}
@@ -201,7 +211,7 @@ async fn evaluate(world: &World, uid: &str, now_s: u64) -> Option<(f64, bool)> {
     let alert = board::alerts().into_iter().find(|alert| text(&alert.json["uid"]) == uid).unwrap();
     let seconds = |before: i64| now_s - u64::try_from(before).unwrap();
     let range = world.range(seconds(alert.from_s), seconds(alert.to_s));
-    let answer = ask(&world.clickhouse.url(), &macros::expand(&alert.sql, range).unwrap()).await.unwrap();
+    let answer = ask(&world.url(), &macros::expand(&alert.sql, range).unwrap()).await.unwrap();
     assert!(answer.columns.len() == 1 && answer.columns[0].1.contains("Float64"), "{uid}: {answer:?}");
     assert!(answer.rows.len() <= 1, "{uid}: {answer:?}");
     let value = answer.rows.first()?[0].as_f64().unwrap_or_else(|| panic!("{uid}: {answer:?}"));
@@ -250,7 +260,7 @@ async fn broken_queries_are_found(world: &World) {
     let boards = clickhouse_boards();
     let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
     let range = world.last(Duration::from_secs(2 * DAY_S));
-    let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
+    let chosen = select(&world.url(), overview, range, &Choice::All).await.unwrap();
     let target = overview
         .targets()
         .into_iter()
@@ -287,70 +297,6 @@ async fn broken_queries_are_found(world: &World) {
     }
 }
 
-/// The stat of the overview and `weighbridge-aggregator split` over the same whole hours.
-async fn headline_agrees_with_the_command(world: &World) {
-    let to_s = world.now_s / HOUR_S * HOUR_S;
-    let range = world.range(to_s - 7 * DAY_S, to_s);
-    let boards = clickhouse_boards();
-    let overview = boards.iter().find(|board| board.uid() == "weighbridge-overview").unwrap();
-    let chosen = select(&world.clickhouse.url(), overview, range, &Choice::All).await.unwrap();
-    let mut shown = Vec::new();
-    for (title, column) in [
-        ("Open share", "open_share"),
-        ("Bounds of the open share", "lower"),
-        ("Bounds of the open share", "upper"),
-        ("Traffic counted", "total"),
-    ] {
-        let target = overview.targets().into_iter().find(|target| target.panel["title"] == title).unwrap();
-        let answer = world.panel(target.sql(), range, target.panel, &chosen).await.unwrap();
-        shown.push(answer.value(column).unwrap());
-    }
-    let at = |seconds: u64| async move {
-        world
-            .clickhouse
-            .query(&format!("SELECT formatDateTime(toDateTime({seconds}, 'UTC'), '%FT%TZ')"))
-            .await
-    };
-    let config = world.folder.path().join("aggregator.yaml");
-    std::fs::write(&config, format!("clickhouse: {{url: '{}'}}\n", world.clickhouse.url())).unwrap();
-    let mut command = Command::new(release_binary("weighbridge-aggregator"));
-    command.env("WEIGHBRIDGE_CONFIG", &config).args([
-        "split",
-        "--format",
-        "json",
-        "--from",
-        &at(to_s - 7 * DAY_S).await,
-    ]);
-    let output = command.args(["--to", &at(to_s).await]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let split: Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("dashboard {shown:?}, command {split}");
-    let told = requests_by_class(&split);
-    let (open, closed, unknown) = (told[0], told[1], told[2]);
-    let all = open + closed + unknown;
-    let expected = [open / (open + closed), open / all, (open + unknown) / all, all];
-    for (shown, expected) in shown.iter().zip(expected) {
-        assert!((shown - expected).abs() < 1e-9 * expected.abs().max(1.0), "{shown} {expected}");
-    }
-}
-
-/// Requests of open, closed and unknown models in the answer of `split --format json`.
-fn requests_by_class(split: &Value) -> [f64; 3] {
-    let mut sums = [0.0; 3];
-    for group in board::list(&split["groups"]) {
-        let at = match text(&group["group"]) {
-            "closed" => 1,
-            "unknown" => 2,
-            open => {
-                assert!(open.starts_with("open-"), "{group}");
-                0
-            }
-        };
-        sums[at] += group["requests"].as_f64().unwrap();
-    }
-    sums
-}
-
 /// A value with a quote finds its rows: nothing is lost in quoting.
 async fn names_with_quotes_select_what_they_name(world: &World) {
     let sql = "SELECT countIf(name = ${name:singlequote}) AS found FROM (SELECT 'it\\'s' AS name)";
@@ -358,8 +304,6 @@ async fn names_with_quotes_select_what_they_name(world: &World) {
         "name".to_owned(),
         weighbridge_tests::grafana::variables::Selection::Many(vec!["it's".to_owned()]),
     )]);
-    let answer =
-        ask(&world.clickhouse.url(), &expand(sql, world.last(Duration::from_secs(1)), &chosen).unwrap())
-            .await;
+    let answer = ask(&world.url(), &expand(sql, world.last(Duration::from_secs(1)), &chosen).unwrap()).await;
     assert_eq!(answer.unwrap().value("found"), Some(1.0));
 }

@@ -1,7 +1,7 @@
 //! The sections that are a command's whole answer: its tables and notes as they are, and a chart over them.
 
 use super::{Commands, TOP, empty, legend, range_legend};
-use crate::answers::{Cell, Document, Grid};
+use crate::answers::{Cell, Document, Filter, Grid};
 use crate::report::charts::{Bar, Range, Tone};
 use crate::report::figures::{Figures, MODELS_SHOWN};
 use crate::report::page::{Figure, Plot, Section};
@@ -122,6 +122,24 @@ pub(super) fn fallbacks(figures: &Figures, commands: &Commands) -> Section {
                 .to_owned(),
             plot: Plot::Ranges(rows.take(TOP).collect()),
             legend: vec![(Tone::Permissive, "likely"), (Tone::Unknown, "from least to most")],
+        };
+        figure.has_rows().then_some(figure)
+    })
+}
+
+pub(super) fn outcomes(figures: &Figures, commands: &Commands, filter: &Filter) -> Section {
+    let operations = Filter { operations: filter.operations.clone(), ..Filter::default() }.as_options();
+    let command = format!("{}{operations}", commands.with_environment("outcomes"));
+    of("outcomes", "How do requests end?", &figures.outcomes, command, |document| {
+        let grid = document.tables.get(1)?;
+        let bars = grid.rows.iter().filter_map(|row| {
+            let served = share(grid, row, "served_share")?;
+            Some(Bar { label: words(grid, row, &["class"]), segments: vec![(Tone::Neutral, served)] })
+        });
+        let figure = Figure {
+            caption: "Served part of the requests to each class".to_owned(),
+            plot: Plot::Bars(bars.collect()),
+            legend: vec![(Tone::Neutral, "served")],
         };
         figure.has_rows().then_some(figure)
     })
