@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama and cargo-deny into .tools, and Debian's Chromium; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool and cargo-deny into .tools, and Debian's Chromium; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
@@ -20,6 +20,7 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama and c
 	scripts/install-envoy.sh
 	scripts/install-nginx.sh
 	scripts/install-ollama.sh
+	scripts/install-promtool.sh
 	scripts/install-cargo-deny.sh
 	scripts/install-chromium.sh
 
@@ -55,6 +56,8 @@ bench: build ## Runs the benches and the load tools
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
 	scripts/install-kafka.sh
 	scripts/install-clickhouse.sh
+	cargo run --release --locked -p weighbridge-tests --bin load-ingest
+	cargo run --release --locked -p weighbridge-tests --bin load-topic
 	cargo run --release --locked -p weighbridge-tests --bin load-fleet
 	scripts/install-nginx.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-tap

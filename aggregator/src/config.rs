@@ -184,8 +184,8 @@ impl Default for Load {
         Load {
             group_id: "weighbridge-load".to_owned(),
             group_instance_id: String::new(),
-            flush_rows: 50_000,
-            flush_bytes: 8 * 1024 * 1024,
+            flush_rows: 200_000,
+            flush_bytes: 32 * 1024 * 1024,
             flush_ms: 1_000,
             insert_send_timeout_s: 30,
             insert_end_timeout_s: 120,

@@ -128,8 +128,8 @@ pub(crate) fn producer(kafka: &Kafka, delivery_timeout_ms: u64) -> KafkaResult<P
     config.set("acks", "all");
     // Bounds how long a collector waits for its receipt. A timeout may come after the write: the copy is absorbed.
     config.set("message.timeout.ms", delivery_timeout_ms.to_string());
-    // Batches what many streams send in the same moment; far below the second that a window may take longer.
-    config.set("linger.ms", "5");
+    // Ingest packs what many streams send in the same moment, see `ingest/pack.rs`.
+    config.set("linger.ms", "0");
     config.set("compression.codec", "zstd");
     config.set("queue.buffering.max.kbytes", PRODUCER_QUEUE_KIB);
     config.set("message.max.bytes", MESSAGE_BYTES);
@@ -155,6 +155,8 @@ pub(crate) fn consumer_config(kafka: &Kafka, load: &crate::config::Load) -> Clie
     config.set("session.timeout.ms", "10000");
     // Bounds memory: what is fetched ahead of the batch that fills.
     config.set("queued.max.messages.kbytes", "16384");
+    // With that bound reached, librdkafka's 1 s until it looks again would be the longest step of a batch.
+    config.set("fetch.queue.backoff.ms", "20");
     config
 }
 

@@ -8,6 +8,7 @@
 //! number of values in every column, checked when it is encoded. Names and types are checked by the server.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use bytes::Bytes;
 use prost::encoding::encode_varint;
@@ -97,8 +98,8 @@ pub(crate) trait Columns {
 #[error("column {0} has another number of rows than the first one")]
 pub(crate) struct Uneven(&'static str);
 
-/// One block with all rows.
-pub(crate) fn encode<T: Columns>(table: &T) -> Result<Bytes, Uneven> {
+/// One block with the rows of `order`, range after range; together the ranges are all rows.
+pub(crate) fn encode<T: Columns>(table: &T, order: &[Range<usize>]) -> Result<Bytes, Uneven> {
     let values = table.values();
     let rows = values.first().map_or(0, |(rows, _)| *rows);
     let size: usize = values.iter().map(|(_, bytes)| bytes.len() + 512).sum();
@@ -113,7 +114,10 @@ pub(crate) fn encode<T: Columns>(table: &T) -> Result<Bytes, Uneven> {
             encode_varint(text.len() as u64, &mut out);
             out.extend_from_slice(text.as_bytes());
         }
-        out.extend_from_slice(bytes);
+        let size = bytes.len().checked_div(rows).unwrap_or(0);
+        for range in order {
+            out.extend_from_slice(&bytes[range.start * size..range.end * size]);
+        }
     }
     Ok(out.into())
 }
@@ -151,13 +155,16 @@ mod tests {
     fn layout() {
         let mut pair = Pair::default();
         pair.a.repeat(0x0102, 2);
-        assert_eq!(encode(&pair), Err(Uneven("id")));
+        assert_eq!(encode(&pair, &[0..2]), Err(Uneven("id")));
         pair.id.push(Uuid([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]));
         pair.id.push(Uuid([0; 16]));
         let mut expected = vec![2, 2, 1, b'a', 6];
         expected.extend_from_slice(b"UInt16\x02\x01\x02\x01\x02id\x04UUID");
         expected.extend_from_slice(&[7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8]);
         expected.extend_from_slice(&[0; 16]);
-        assert_eq!(encode(&pair).unwrap(), expected);
+        assert_eq!(encode(&pair, &[0..2]).unwrap(), expected);
+        let turned = encode(&pair, &[1..2, 0..1]).unwrap();
+        assert_eq!(turned[..expected.len() - 32], expected[..expected.len() - 32]);
+        assert_eq!(turned[expected.len() - 32..][..16], [0; 16]);
     }
 }

@@ -1,9 +1,9 @@
 //! The value of a Kafka record of the reports topic, its key, its partition and its headers.
 //!
 //! ```text
-//! value = { varint(length) report{length} }     at least one; ingest writes one per record for now
-//! key = the 16 bytes of the collector id
-//! partition = crc32c(collector id) % partitions of the topic
+//! value = { varint(length) report{length} }     at least one
+//! key = the 16 bytes of the collector id of the first report
+//! partition = crc32c(collector id) % partitions of the topic, the same for every report of a record
 //! header schema = newest layout of Report.cells in the value, decimal
 //! header senders = { contributor{16} collector id{16} } for each report, in order; none: nobody was asked who he is
 //! ```
@@ -67,12 +67,17 @@ pub struct Malformed;
 pub fn encode<'a>(reports: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut value = Vec::new();
     for report in reports {
-        let length = report.len() as u64;
-        value.reserve(encoded_len_varint(length) + report.len());
-        encode_varint(length, &mut value);
-        value.put_slice(report);
+        append(&mut value, report);
     }
     value
+}
+
+/// Adds a report to a value.
+pub fn append(value: &mut Vec<u8>, report: &[u8]) {
+    let length = report.len() as u64;
+    value.reserve(encoded_len_varint(length) + report.len());
+    encode_varint(length, value);
+    value.put_slice(report);
 }
 
 /// The reports of a value, in order.

@@ -5,6 +5,7 @@
 //!
 //! An insert that fails may still have happened: the caller repeats it, and identity absorbs the copy.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -197,6 +198,8 @@ impl Store {
             .client
             .insert_formatted_with(sql)
             .with_setting("async_insert", "0")
+            // Copies within a block are absorbed by merges and FINAL like all others: looking for them here costs a quarter.
+            .with_setting("optimize_on_insert", "0")
             .with_setting(setting, value)
             .with_timeouts(Some(timeouts.send), Some(timeouts.end));
         let mut rest = block.body.clone();
@@ -255,9 +258,9 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Encodes the rows, see `native`.
-    pub(crate) fn encode<T: Columns>(rows: &T) -> Result<Block, StoreError> {
-        let body = native::encode(rows).map_err(|error| StoreError::Internal(error.to_string()))?;
+    /// Encodes the rows in this order, see `native`.
+    pub(crate) fn encode<T: Columns>(rows: &T, order: &[Range<usize>]) -> Result<Block, StoreError> {
+        let body = native::encode(rows, order).map_err(|error| StoreError::Internal(error.to_string()))?;
         let names: Vec<&str> = T::COLUMNS.iter().map(|(name, _)| *name).collect();
         Ok(Block { table: T::TABLE, columns: names.join(", "), body })
     }

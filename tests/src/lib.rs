@@ -16,6 +16,7 @@ pub mod driver;
 pub mod envoy;
 pub mod faults;
 pub mod gguf;
+pub mod grafana;
 pub mod kafka;
 pub mod litellm;
 pub mod nginx;

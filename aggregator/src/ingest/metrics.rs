@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     retried: Labelled,
     pub(crate) in_flight: Gauge,
     pub(crate) streams: Gauge,
+    pub(crate) records_produced: Counter,
     pub(crate) delivery_seconds: Histogram,
 }
 
@@ -78,9 +79,13 @@ impl Metrics {
             ),
             in_flight: to.gauge("weighbridge_ingest_reports_in_flight", "Reports between receipt and answer"),
             streams: to.gauge("weighbridge_ingest_streams", "Open streams"),
+            records_produced: to.counter(
+                "weighbridge_ingest_records_produced",
+                "Kafka records handed to the producer; each holds many reports",
+            ),
             delivery_seconds: to.histogram(
                 "weighbridge_ingest_delivery_seconds",
-                "From produce to the delivery report, failures included",
+                "From taking a report to the delivery report of its record, failures included",
                 [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
             ),
         }

@@ -9,6 +9,7 @@
 //! typed reason and never taken; a message over `message_bytes` ends its stream.
 
 mod metrics;
+mod pack;
 mod stream;
 
 use std::pin::Pin;
@@ -18,9 +19,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureRecord, Producer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Server;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
-use weighbridge_proto::report::{CollectorId, SCHEMA};
 use weighbridge_proto::uplink::uplink_server::{Uplink, UplinkServer};
 use weighbridge_proto::v1::Receipt;
 
@@ -38,8 +37,8 @@ use crate::clock::Clock;
 use crate::config;
 use crate::door::{self, DoorError, Guard, Identified, Peer};
 use crate::kafka::{self, Producer};
-use crate::record::{self, Sender};
-use metrics::{Metrics, Retry};
+use metrics::Metrics;
+use pack::Packer;
 use stream::{Farewell, Receipts};
 
 /// A partition of the network is noticed within 15 s; idle collectors send a report a minute.
@@ -111,6 +110,11 @@ pub async fn serve(
     let on_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let guard = Arc::new(Guard::new(&limits.door, on_loopback, config.clock.clone(), instruments)?);
     let shared = Arc::new(Shared::new(config, instruments)?);
+    let packing = CancellationToken::new();
+    let packer = tokio::spawn({
+        let (shared, packing) = (Arc::clone(&shared), packing.clone());
+        async move { shared.packer.keep_going(packing).await }
+    });
     let keeping_up = tokio::spawn(Arc::clone(&guard).keep_up(stop.clone()));
     let partitions = tokio::spawn(watch_partitions(Arc::clone(&shared), stop.clone()));
     let age = Duration::from_secs(limits.max_connection_age_s);
@@ -146,6 +150,9 @@ pub async fn serve(
     };
     partitions.abort();
     keeping_up.abort();
+    // After the streams, which wait for what it hands over.
+    packing.cancel();
+    let _ = packer.await;
     shared.flush(drain).await;
     if shared.fatal.is_cancelled() {
         return Err(IngestError::ProducerFatal);
@@ -157,6 +164,7 @@ pub async fn serve(
 pub(crate) struct Shared {
     producer: Producer,
     topic: String,
+    packer: Packer,
     /// 0 until Kafka told.
     partitions: AtomicU32,
     bytes_in_flight: Arc<Semaphore>,
@@ -176,8 +184,11 @@ const SECONDS_PER_DAY: u64 = 86_400;
 impl Shared {
     fn new(config: IngestConfig, instruments: &Instruments) -> Result<Shared, KafkaError> {
         let IngestConfig { kafka, ingest, clock } = config;
+        let producer = kafka::producer(&kafka, ingest.delivery_timeout_ms)?;
+        let metrics = Metrics::register(instruments);
         Ok(Shared {
-            producer: kafka::producer(&kafka, ingest.delivery_timeout_ms)?,
+            packer: Packer::new(producer.clone(), kafka.topic.clone(), metrics.clone()),
+            producer,
             topic: kafka.topic,
             partitions: AtomicU32::new(0),
             bytes_in_flight: Arc::new(Semaphore::new(ingest.bytes_in_flight.min(Semaphore::MAX_PERMITS))),
@@ -186,39 +197,9 @@ impl Shared {
             accept_past_s: ingest.accept_past_days.saturating_mul(SECONDS_PER_DAY),
             accept_future_s: ingest.accept_future_days.saturating_mul(SECONDS_PER_DAY),
             clock,
-            metrics: Metrics::register(instruments),
+            metrics,
             kafka_ready: instruments.condition("kafka"),
             fatal: CancellationToken::new(),
-        })
-    }
-
-    fn produce(
-        &self,
-        collector: CollectorId,
-        sender: Option<Sender>,
-        partitions: u32,
-        report: &Bytes,
-    ) -> Result<DeliveryFuture, Retry> {
-        let value = record::encode([report.as_ref()]);
-        let schema = SCHEMA.to_string();
-        let mut headers =
-            OwnedHeaders::new().insert(Header { key: record::HEADER_SCHEMA, value: Some(&schema) });
-        if let Some(sender) = sender {
-            let value = sender.to_bytes();
-            headers = headers.insert(Header { key: record::HEADER_SENDERS, value: Some(&value) });
-        }
-        let record = FutureRecord::to(&self.topic)
-            .partition(record::partition(collector, partitions))
-            .key(&collector.0[..])
-            .payload(&value)
-            .headers(headers);
-        self.producer.send_result(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => Retry::Overloaded,
-            _ => {
-                warn!(%error, "Kafka takes no record");
-                self.delivery_failed();
-                Retry::NotDelivered
-            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! One stream of reports: each report that comes in leaves one receipt, in the order in which Kafka confirms.
 //!
-//! A stream whose reports in flight are at their limit is not read, so that the collector feels it. When ingest shuts down the
+//! A stream whose reports in flight are at their limit is not read, so that the collector feels it. When ingest shuts down
 //! or the stream has reached its age it is not read either; it ends when its last report is answered. A stream whose credentials
 //! cease to hold ends at once. A stream that is dropped forgets its reports in flight:
 //! they count as retried, and the collector sends them again.
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use prost::Message as _;
-use rdkafka::producer::DeliveryFuture;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tracing::debug;
@@ -23,7 +22,9 @@ use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal, Report};
 
 use super::Shared;
 use super::metrics::Retry;
+use super::pack::{Fate, FateOfRecord};
 use crate::door::{Identified, OverQuota, Refused};
+use crate::record;
 use crate::sabotage::{self, Guarantee};
 
 /// The answers to one stream of reports.
@@ -151,23 +152,19 @@ impl Shared {
         };
         let collector = checked.identity.collector;
         let sender = identified.sender(collector, checked.window_start.0);
-        match self.produce(collector, sender, partitions, bytes) {
-            Err(retry) => self.retry(name, retry),
-            Ok(_) if sabotage::breaks(Guarantee::ReceiptAfterDelivery) => {
-                Taken::Answered(self.receipt(name, ReceiptStatus::Ok))
-            }
-            Ok(delivery) => {
-                self.metrics.in_flight.inc();
-                Taken::InFlight(InFlight {
-                    name,
-                    delivery,
-                    since: Instant::now(),
-                    shared: Arc::clone(self),
-                    answered: false,
-                    _bytes_held: bytes_held,
-                })
-            }
+        let fate = self.packer.add(record::partition(collector, partitions), collector, sender, bytes);
+        if sabotage::breaks(Guarantee::ReceiptAfterDelivery) {
+            return Taken::Answered(self.receipt(name, ReceiptStatus::Ok));
         }
+        self.metrics.in_flight.inc();
+        Taken::InFlight(InFlight {
+            name,
+            fate,
+            since: Instant::now(),
+            shared: Arc::clone(self),
+            answered: false,
+            _bytes_held: bytes_held,
+        })
     }
 
     fn refuse(&self, name: Name, refusal: Refusal) -> Taken {
@@ -240,7 +237,7 @@ fn name_of(bytes: &Bytes) -> Name {
 /// A report that is with Kafka. Resolves to its receipt; dropped before that it counts as retried.
 pub(crate) struct InFlight {
     name: Name,
-    delivery: DeliveryFuture,
+    fate: FateOfRecord,
     since: Instant,
     shared: Arc<Shared>,
     answered: bool,
@@ -251,19 +248,25 @@ impl Future for InFlight {
     type Output = Receipt;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
-        let Poll::Ready(outcome) = self.delivery.poll_unpin(cx) else { return Poll::Pending };
+        let Poll::Ready(fate) = self.fate.poll_unpin(cx) else { return Poll::Pending };
         self.answered = true;
         let metrics = &self.shared.metrics;
         metrics.in_flight.dec();
         metrics.delivery_seconds.observe(self.since.elapsed().as_secs_f64());
-        Poll::Ready(if let Ok(Ok(_)) = outcome {
-            metrics.forwarded();
-            self.shared.receipt(self.name, ReceiptStatus::Ok)
-        } else {
-            // Possibly written all the same; the copy that comes next is absorbed.
-            metrics.retried(Retry::NotDelivered);
-            self.shared.delivery_failed();
-            self.shared.retry_receipt(self.name)
+        Poll::Ready(match fate {
+            Fate::Confirmed => {
+                metrics.forwarded();
+                self.shared.receipt(self.name, ReceiptStatus::Ok)
+            }
+            Fate::QueueFull => {
+                metrics.retried(Retry::Overloaded);
+                self.shared.retry_receipt(self.name)
+            }
+            Fate::NotDelivered => {
+                metrics.retried(Retry::NotDelivered);
+                self.shared.delivery_failed();
+                self.shared.retry_receipt(self.name)
+            }
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Ingest over librdkafka's mock cluster and a real gRPC connection.
 
 use super::*;
+use crate::record;
 use futures_util::StreamExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -10,9 +11,11 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use weighbridge_proto::report;
+use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
+use weighbridge_proto::cells::{self, Cell, CellKey, Counts};
+use weighbridge_proto::report::{self, CollectorId};
 use weighbridge_proto::uplink::uplink_client::UplinkClient;
-use weighbridge_proto::v1::{ReceiptStatus, Refusal, Report};
+use weighbridge_proto::v1::{Choice, Operation, Outcome, ReceiptStatus, Refusal, Report};
 
 const NOW_S: u64 = 1_795_435_200;
 const PARTITIONS: i32 = 3;
@@ -48,6 +51,25 @@ fn sealed(sequence: u64, change: impl FnOnce(&mut Report)) -> Bytes {
     };
     change(&mut report);
     report::seal(&report)
+}
+
+/// As many cells as a report takes, with counts that need many bytes.
+fn large_cells() -> Vec<u64> {
+    let key = |model: u32| CellKey {
+        model: ModelId(model),
+        provider: ProviderId(1),
+        openness: Openness::Closed,
+        hosting: Hosting::FirstParty,
+        operation: Operation::Chat,
+        choice: Choice::First,
+        streaming: weighbridge_proto::v1::Streaming::No,
+        outcome: Outcome::Ok,
+    };
+    let counts =
+        Counts { requests: 1 << 52, attempts: 1 << 52, input_tokens: 1 << 52, output_tokens: 1 << 52 };
+    let cells: Vec<Cell> =
+        (0..cells::MAX_CELLS as u32).map(|model| Cell { key: key(model), counts }).collect();
+    cells::pack(&cells)
 }
 
 impl Rig {
@@ -167,10 +189,37 @@ async fn a_report_is_acknowledged_when_kafka_has_its_bytes() {
     rig.assert_all_are_accounted_for();
     let records = rig.records();
     let partition = record::partition(CollectorId([9; 16]), PARTITIONS as u32);
-    for report in &sent {
-        let expected = (partition, vec![9; 16], b"1".to_vec(), record::encode([report.as_ref()]));
-        assert!(records.contains(&expected));
+    let mut written = Vec::new();
+    for (of, key, schema, value) in &records {
+        assert_eq!((*of, key.as_slice(), schema.as_slice()), (partition, &[9; 16][..], &b"1"[..]));
+        written.extend(record::decode(value).map(|report| report.unwrap().to_vec()));
     }
+    written.retain(|report| sent.iter().any(|sent| sent == report));
+    assert_eq!(written, sent, "each once, in order");
+    assert_eq!(rig.metric("weighbridge_ingest_records_produced_total"), records.len() as i64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_reports_become_few_records_that_kafka_takes() {
+    let mut rig = Rig::start(|ingest| ingest.reports_in_flight_per_stream = 4_000).await;
+    let before = rig.records().len();
+    let small: Vec<Bytes> = (0..2_500).map(|sequence| sealed(sequence, |_| ())).collect();
+    // Just under the limit of a report: it fits behind a pack that is nearly full.
+    let large: Vec<Bytes> =
+        (0..3).map(|sequence| sealed(9_000 + sequence, |report| report.cells = large_cells())).collect();
+    assert!(large[0].len() > 250_000, "{}", large[0].len());
+    for report in small.iter().chain(&large) {
+        rig.send(report.clone()).await;
+    }
+    for _ in small.iter().chain(&large) {
+        assert_eq!(rig.receipt().await.status(), ReceiptStatus::Ok);
+    }
+    let records = &rig.records()[before..];
+    assert!(records.len() < 100, "{} records", records.len());
+    let per_record = |(_, _, _, value): &Record| record::decode(value).count();
+    assert!(records.iter().map(per_record).max().unwrap() <= 1_000);
+    assert_eq!(records.iter().map(per_record).sum::<usize>(), small.len() + large.len());
+    rig.assert_all_are_accounted_for();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,4 +323,23 @@ async fn a_stream_that_breaks_off_forgets_nothing_silently() {
     assert!(!in_flight());
     shutdown.cancel();
     drop(serving);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_not_confirmed_is_the_failure_of_each_of_its_reports() {
+    let mut rig = Rig::start(|_| ()).await;
+    rig.mock.broker_down(1).unwrap();
+    for sequence in 0..20 {
+        rig.send(sealed(sequence, |_| ())).await;
+    }
+    let mut retried = Vec::new();
+    for _ in 0..20 {
+        let receipt = rig.receipt().await;
+        assert_eq!(receipt.status(), ReceiptStatus::Retry);
+        retried.push(receipt.sequence);
+    }
+    retried.sort_unstable();
+    assert_eq!(retried, (0..20).collect::<Vec<_>>());
+    assert_eq!(rig.metric("weighbridge_ingest_reports_retried_total{reason=\"not_delivered\"}"), 20);
+    rig.assert_all_are_accounted_for();
 }

@@ -181,3 +181,23 @@ proptest! {
         prop_assert!(metrics.contains(&read_line));
     }
 }
+
+#[test]
+fn rows_are_sent_in_the_order_of_the_tables() {
+    let sender = |low: u8, high: u8| {
+        let mut id = [0; 16];
+        (id[0], id[15]) = (high, low);
+        Sender { contributor: [0; 16], collector: CollectorId(id) }
+    };
+    // By window, then by the second half of the id, then by the first, then by sequence.
+    let (first, second, third) = (sender(1, 9), sender(2, 1), sender(2, 3));
+    let sent = [(third, 1, 2), (second, 1, 0), (first, 8, 1), (first, 7, 3)];
+    let reports: Vec<Bytes> =
+        sent.iter().map(|(_, sequence, cells)| report::seal(&report(*sequence, *cells))).collect();
+    let senders: Vec<u8> = sent.iter().flat_map(|(sender, ..)| sender.to_bytes()).collect();
+    let value = record::encode(reports.iter().map(AsRef::as_ref));
+    let Taken { batch, .. } = take_sent(&value, Some(&senders));
+    let (cells, names) = batch.days.values().next().unwrap().orders();
+    assert_eq!(names, [3..4, 2..3, 1..2, 0..1]);
+    assert_eq!(cells, [3..6, 2..3, 2..2, 0..2]);
+}

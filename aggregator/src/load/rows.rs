@@ -1,6 +1,7 @@
 //! A batch: the rows of many reports as columns, one block per table and day, and what must happen before its offsets count.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::time::Instant;
 
 use weighbridge_proto::report::CheckedReport;
@@ -97,6 +98,27 @@ pub(crate) struct OutsideCalendar;
 pub(crate) struct Day {
     pub(crate) ledger: LedgerRows,
     pub(crate) reports: ReportRows,
+    /// Of each report its place in the tables' order and its rows of `ledger`.
+    names: Vec<(TableKey, Range<usize>)>,
+}
+
+/// What both tables are ordered by. ClickHouse compares the second half of a UUID first.
+type TableKey = (u32, u64, u64, u64, u64);
+
+fn table_key(report: &CheckedReport, sender: Sender) -> TableKey {
+    let id = u128::from_be_bytes(sender.collector.0);
+    let identity = report.identity;
+    let start = report.window_start.0 as u32;
+    (start, id as u64, (id >> 64) as u64, identity.boot_epoch.0, identity.sequence.0)
+}
+
+impl Day {
+    /// The order in which the rows of `ledger` and of `reports` are sent: what comes sorted, ClickHouse need not sort.
+    pub(crate) fn orders(&self) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_unstable_by_key(|row| self.names[*row].0);
+        order.into_iter().map(|row| (self.names[row].1.clone(), row..row + 1)).unzip()
+    }
 }
 
 /// A record that cannot be loaded, to be set aside before its offset counts as done.
@@ -175,6 +197,8 @@ impl Batch {
         // In range: WINDOWS_UNTIL is below 2^32, a report has at most 10,000 cells, a topic at most some thousand partitions.
         let day = self.days.entry((start / SECONDS_PER_DAY) as u32).or_default();
         let sender = sender.unwrap_or(Sender { contributor: [0; 16], collector: report.identity.collector });
+        let first = day.ledger.cell.rows();
+        day.names.push((table_key(report, sender), first..first + report.cells.len()));
         add_report(&mut day.reports, report, sender, place);
         add_cells(&mut day.ledger, report, sender, place);
         self.reports += 1;

@@ -77,10 +77,11 @@ impl Writer {
     async fn write(&self, batch: Batch) -> Done {
         let Batch { days, poison, next_offsets, reports, cells, newest_record_ms, .. } = batch;
         let blocks = days.into_values().flat_map(|day| {
+            let (cells, names) = day.orders();
             // One of the two is empty only when all reports of the day are.
-            let ledger =
-                (day.ledger.cell.rows() > 0).then(|| (Block::encode(&day.ledger), day.ledger.cell.rows()));
-            let reports = (Block::encode(&day.reports), day.reports.cells.rows());
+            let ledger = (day.ledger.cell.rows() > 0)
+                .then(|| (Block::encode(&day.ledger, &cells), day.ledger.cell.rows()));
+            let reports = (Block::encode(&day.reports, &names), day.reports.cells.rows());
             ledger.into_iter().chain([reports])
         });
         stream::iter(blocks)

@@ -1,0 +1,193 @@
+//! Packs: many reports in one Kafka record.
+//!
+//! In: reports that passed their check, each with its partition and sender. Out: for each the fate of the record that holds it.
+//! Guarantees: a fate is `Confirmed` only after Kafka's delivery report of that record. Reports of a partition are written in the
+//! order in which they came. A pack leaves when it is full, when the next report does not fit to it, or `LINGER` after its
+//! first report. A record that fails is the failure of each of its reports, and all of them are sent again by their collectors;
+//! what of it was written all the same is absorbed by identity.
+//! Does not guarantee: a bound of what waits. The caller holds `bytes_in_flight` for each report until its fate is known.
+//!
+//! Why: a record costs librdkafka and the broker the same whether it holds one report of 100 bytes or a thousand.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{DeliveryFuture, FutureRecord};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use weighbridge_proto::report::{CollectorId, SCHEMA};
+
+use super::metrics::Metrics;
+use crate::kafka::Producer;
+use crate::record::{self, Sender};
+
+/// Far below the second that a window may take longer; librdkafka itself waits for nothing.
+const LINGER: Duration = Duration::from_millis(5);
+/// A pack this large leaves. With the largest report added to it, it still fits into Kafka's limit of a record, 1 MiB.
+const PACK_BYTES: usize = 256 * 1024;
+/// Bounds what `load` takes at once: 30 cells a report are 30,000 rows.
+const PACK_REPORTS: usize = 1_000;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// On every replica in sync.
+    Confirmed,
+    /// Kafka did not confirm it. Possibly written all the same.
+    NotDelivered,
+    /// The producer's queue is full.
+    QueueFull,
+}
+
+/// Resolves to the fate of the record that holds a report.
+pub(super) type FateOfRecord = Shared<BoxFuture<'static, Fate>>;
+
+/// The packs of all partitions that fill.
+pub(super) struct Packer {
+    producer: Producer,
+    topic: String,
+    metrics: Metrics,
+    filling: Mutex<HashMap<i32, Pack>>,
+    /// A pack began.
+    began: Notify,
+}
+
+struct Pack {
+    /// Of the first report; all have the same partition.
+    key: CollectorId,
+    value: Vec<u8>,
+    reports: usize,
+    /// As in the header; none: nobody was asked who he is.
+    senders: Option<Vec<u8>>,
+    handed_over: oneshot::Sender<Result<DeliveryFuture, Fate>>,
+    fate: FateOfRecord,
+}
+
+impl Pack {
+    fn new(key: CollectorId, has_senders: bool) -> Pack {
+        let (handed_over, delivery) = oneshot::channel();
+        let fate = async move {
+            match delivery.await {
+                Ok(Ok(delivery)) => match delivery.await {
+                    Ok(Ok(_)) => Fate::Confirmed,
+                    _ => Fate::NotDelivered,
+                },
+                Ok(Err(fate)) => fate,
+                // The pack was dropped with the process.
+                Err(_) => Fate::NotDelivered,
+            }
+        };
+        Pack {
+            key,
+            value: Vec::new(),
+            reports: 0,
+            senders: has_senders.then(Vec::new),
+            handed_over,
+            fate: fate.boxed().shared(),
+        }
+    }
+
+    fn add(&mut self, report: &[u8], sender: Option<Sender>) {
+        record::append(&mut self.value, report);
+        self.reports += 1;
+        if let (Some(senders), Some(sender)) = (&mut self.senders, sender) {
+            senders.extend_from_slice(&sender.to_bytes());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.value.len() >= PACK_BYTES || self.reports >= PACK_REPORTS
+    }
+}
+
+impl Packer {
+    pub(super) fn new(producer: Producer, topic: String, metrics: Metrics) -> Packer {
+        Packer { producer, topic, metrics, filling: Mutex::default(), began: Notify::new() }
+    }
+
+    /// Puts a report into the pack of its partition.
+    pub(super) fn add(
+        &self,
+        partition: i32,
+        collector: CollectorId,
+        sender: Option<Sender>,
+        report: &[u8],
+    ) -> FateOfRecord {
+        // A panic while it was held can only have left a pack that is whole.
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        // The header is about all reports of a record or none.
+        if let Some(pack) = filling.remove(&partition) {
+            if pack.senders.is_some() == sender.is_some() {
+                filling.insert(partition, pack);
+            } else {
+                self.hand_over(partition, pack);
+            }
+        }
+        let none_filled = filling.is_empty();
+        let pack = filling.entry(partition).or_insert_with(|| Pack::new(collector, sender.is_some()));
+        pack.add(report, sender);
+        let fate = pack.fate.clone();
+        // Handed over while the lock is held, so that the order stays.
+        if pack.is_full()
+            && let Some(pack) = filling.remove(&partition)
+        {
+            self.hand_over(partition, pack);
+        } else if none_filled {
+            self.began.notify_one();
+        }
+        fate
+    }
+
+    /// Hands packs over when they have waited for `LINGER`, until `shutdown`; then those that are left.
+    pub(super) async fn keep_going(&self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return self.hand_over_all(),
+                () = self.began.notified() => {}
+            }
+            sleep(LINGER).await;
+            self.hand_over_all();
+        }
+    }
+
+    fn hand_over_all(&self) {
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, pack) in filling.drain() {
+            self.hand_over(partition, pack);
+        }
+    }
+
+    fn hand_over(&self, partition: i32, pack: Pack) {
+        let schema = SCHEMA.to_string();
+        let mut headers =
+            OwnedHeaders::new().insert(Header { key: record::HEADER_SCHEMA, value: Some(&schema) });
+        if let Some(senders) = &pack.senders {
+            headers = headers.insert(Header { key: record::HEADER_SENDERS, value: Some(senders) });
+        }
+        let record = FutureRecord::to(&self.topic)
+            .partition(partition)
+            .key(&pack.key.0[..])
+            .payload(&pack.value)
+            .headers(headers);
+        let handed_over =
+            self.producer.send_result(record).map_err(|(error, _)| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => Fate::QueueFull,
+                _ => {
+                    warn!(%error, "Kafka takes no record");
+                    Fate::NotDelivered
+                }
+            });
+        if handed_over.is_ok() {
+            self.metrics.records_produced.inc();
+        }
+        // Nobody listens when every stream of the pack has ended: its reports are sent again.
+        let _ = pack.handed_over.send(handed_over);
+    }
+}

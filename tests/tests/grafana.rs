@@ -1,0 +1,38 @@
+//! The dashboards and alert rules of `deploy/grafana` and `deploy/prometheus`: their structure, their macros, and every query of every
+//! panel, variable and alert against a real ClickHouse with a month of traffic.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "grafana/breakages.rs"]
+mod breakages;
+#[path = "grafana/macros.rs"]
+mod macros;
+#[path = "grafana/prometheus.rs"]
+mod prometheus;
+#[path = "grafana/queries.rs"]
+mod queries;
+
+use weighbridge_tests::grafana::{board, lint, schema};
+
+#[test]
+fn six_dashboards_import_unedited() {
+    let all = board::dashboards();
+    let uids: Vec<&str> = all.iter().map(board::Dashboard::uid).collect();
+    let expected = [
+        "weighbridge-adoption",
+        "weighbridge-fallbacks",
+        "weighbridge-models",
+        "weighbridge-overview",
+        "weighbridge-pipeline-prometheus",
+        "weighbridge-pipeline",
+    ];
+    assert_eq!(uids, expected);
+    for board in &all {
+        assert_eq!(schema::unknown_keys(&board.json), Vec::<String>::new(), "{}", board.file);
+    }
+}
+
+#[test]
+fn dashboards_and_alerts_follow_the_rules() {
+    assert_eq!(lint::dashboards(&board::dashboards()), []);
+    assert_eq!(lint::alerts(&board::alerts()), []);
+}
