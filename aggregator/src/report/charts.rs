@@ -90,7 +90,7 @@ const ON_BAR: RGBColor = RGBColor(0x11, 0x11, 0x11);
 const RULE: RGBColor = RGBColor(0xD8, 0xD8, 0xD8);
 
 const WIDTH: u32 = 760;
-const LABELS: i32 = 220;
+const LABELS: i32 = 240;
 const MARGIN: i32 = 14;
 const ROW: i32 = 30;
 const AXIS: i32 = 30;
@@ -99,7 +99,7 @@ const COLUMNS_HEIGHT: i32 = 260;
 const TEXT: f64 = 13.0 * 1.24;
 const SMALL: f64 = 12.0 * 1.24;
 /// A label that fits its place.
-const LABEL_CHARACTERS: usize = 30;
+const LABEL_CHARACTERS: usize = 29;
 /// Labels below columns that do not run into one another.
 const COLUMN_LABELS: usize = 8;
 

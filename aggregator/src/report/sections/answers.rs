@@ -43,27 +43,12 @@ fn words(grid: &Grid, row: &[Cell], names: &[&str]) -> String {
     cells.map(Cell::for_people).collect::<Vec<_>>().join(", ")
 }
 
-/// Ranges of the first table, from three columns; rows without numbers are left to the table.
-fn ranges(
-    document: &Document,
-    caption: &str,
-    label: &[&str],
-    value: &str,
-    lower: &str,
-    upper: &str,
-) -> Option<Figure> {
-    let grid = document.tables.first()?;
-    let rows = grid.rows.iter().filter_map(|row| {
-        Some(Range {
-            label: words(grid, row, label),
-            value: share(grid, row, value)?,
-            lower: share(grid, row, lower)?,
-            upper: share(grid, row, upper)?,
-        })
-    });
-    let rows: Vec<Range> = rows.take(TOP).collect();
-    let figure = Figure { caption: caption.to_owned(), plot: Plot::Ranges(rows), legend: range_legend() };
-    figure.has_rows().then_some(figure)
+/// Span and environment, where there is more than one span and not all environments.
+fn place(grid: &Grid, row: &[Cell]) -> Vec<String> {
+    let span = column(grid, row, "span");
+    let is_one_span = grid.rows.iter().all(|other| column(grid, other, "span") == span);
+    let names = [span.filter(|_| !is_one_span), column(grid, row, "environment")];
+    names.into_iter().flatten().map(Cell::for_people).filter(|name| name != "all").collect()
 }
 
 pub(super) fn adoption(figures: &Figures, commands: &Commands) -> Section {
@@ -83,7 +68,9 @@ pub(super) fn adoption(figures: &Figures, commands: &Commands) -> Section {
                     ("sustained open", "with_sustained_share"),
                 ] {
                     let Some(share) = share(grid, row, name) else { continue };
-                    let label = format!("{}: {what}", words(grid, row, &["span", "environment"]));
+                    let mut label = place(grid, row);
+                    label.push(what.to_owned());
+                    let label = label.join(", ");
                     bars.push(Bar { label, segments: vec![(Tone::Neutral, share)] });
                 }
             }
@@ -97,9 +84,24 @@ pub(super) fn adoption(figures: &Figures, commands: &Commands) -> Section {
 pub(super) fn production(figures: &Figures, commands: &Commands) -> Section {
     let title = "Prototype or production: by volume and days active?";
     of("production", title, &figures.production, commands.of_days("production"), |document| {
-        let label = ["span", "environment", "requests_a_day", "active_days"];
-        let caption = "Open share of requests by environment, volume and days active";
-        ranges(document, caption, &label, "open_share", "open_share_lower", "open_share_upper")
+        let grid = document.tables.first()?;
+        let rows = grid.rows.iter().filter_map(|row| {
+            let mut label = place(grid, row);
+            label.push(words(grid, row, &["requests_a_day"]).replace(" and more", "+"));
+            label.push(format!("{} days", words(grid, row, &["active_days"])));
+            Some(Range {
+                label: label.join(", "),
+                value: share(grid, row, "open_share")?,
+                lower: share(grid, row, "open_share_lower")?,
+                upper: share(grid, row, "open_share_upper")?,
+            })
+        });
+        let figure = Figure {
+            caption: "Open share of requests by environment, requests a day and days active".to_owned(),
+            plot: Plot::Ranges(rows.take(TOP).collect()),
+            legend: range_legend(),
+        };
+        figure.has_rows().then_some(figure)
     })
 }
 
