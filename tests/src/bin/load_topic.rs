@@ -288,7 +288,7 @@ async fn fill(kafka: &Kafka, arguments: Arguments) -> u64 {
         (1..=COLLECTORS).map(|id| Start::new(u128::from(id), 1 << 60 | id)).collect();
     let windows = arguments.reports.div_ceil(COLLECTORS);
     let mut left = arguments.reports;
-    let (mut packs, mut sent) = (vec![(Vec::new(), 0); PARTITIONS as usize], Vec::new());
+    let (mut packs, mut records) = (vec![(Vec::new(), 0); PARTITIONS as usize], 0);
     for window in 0..windows {
         for (number, start) in starts.iter_mut().enumerate().take(left.min(COLLECTORS) as usize) {
             let cells = (1..=arguments.cells).map(|model| {
@@ -303,18 +303,20 @@ async fn fill(kafka: &Kafka, arguments: Arguments) -> u64 {
             value.extend_from_slice(&report);
             *reports += 1;
             if *reports == arguments.reports_per_record {
-                sent.push(send(&producer, partition, &std::mem::take(&mut packs[partition]).0).await);
+                send(&producer, partition, &std::mem::take(&mut packs[partition]).0).await;
+                records += 1;
             }
         }
         left -= left.min(COLLECTORS);
     }
     for (partition, (value, reports)) in packs.into_iter().enumerate() {
         if reports > 0 {
-            sent.push(send(&producer, partition, &value).await);
+            send(&producer, partition, &value).await;
+            records += 1;
         }
     }
     producer.flush(LIMIT).expect("Kafka");
-    println!("the topic has {} reports in {} records", arguments.reports, sent.len());
+    println!("the topic has {} reports in {} records", arguments.reports, records);
     starts.iter().map(|start| start.totals.requests).sum()
 }
 
