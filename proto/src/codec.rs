@@ -9,13 +9,20 @@ use prost::Message as _;
 use std::marker::PhantomData;
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
 use crate::v1::Receipt;
 
+/// Messages that are ready together are written together up to this; tonic's own.
+const YIELD_BYTES: usize = 32 * 1024;
+
 /// A message that crosses a service: raw bytes, or a receipt.
 pub trait OnTheWire: Sized + Send + 'static {
+    /// What a stream keeps for messages to begin with; it grows with what comes. Thousands of streams are open and idle: tonic's
+    /// own 8 KiB for each direction would be most of their memory.
+    const BUFFER_BYTES: usize;
+
     /// Writes the message.
     ///
     /// # Errors
@@ -30,6 +37,8 @@ pub trait OnTheWire: Sized + Send + 'static {
 }
 
 impl OnTheWire for Bytes {
+    const BUFFER_BYTES: usize = 512;
+
     fn write(self, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
         dst.put(self);
         Ok(())
@@ -42,6 +51,8 @@ impl OnTheWire for Bytes {
 }
 
 impl OnTheWire for Receipt {
+    const BUFFER_BYTES: usize = 64;
+
     fn write(self, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
         self.encode(dst).map_err(|error| Status::internal(error.to_string()))
     }
@@ -83,6 +94,10 @@ impl<T: OnTheWire, U: OnTheWire> Encoder for RawCodec<T, U> {
     fn encode(&mut self, item: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
         item.write(dst)
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(T::BUFFER_BYTES, YIELD_BYTES)
+    }
 }
 
 impl<T: OnTheWire, U: OnTheWire> Decoder for RawCodec<T, U> {
@@ -91,5 +106,9 @@ impl<T: OnTheWire, U: OnTheWire> Decoder for RawCodec<T, U> {
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         U::read(src).map(Some)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(U::BUFFER_BYTES, YIELD_BYTES)
     }
 }

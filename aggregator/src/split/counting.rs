@@ -88,7 +88,7 @@ impl Counting {
             Counting::PerMaker => "a maker has one class, that of most of its requests",
             Counting::PerProvider => "a provider has one class, that of most of its requests",
             Counting::FourLabs => {
-                "by provider name: DeepSeek, MiniMax, Moonshot AI and Z.ai are open, all others closed"
+                "by maker: DeepSeek, MiniMax, Moonshot AI and Z.ai are open, all others closed"
             }
         }
     }
