@@ -6,7 +6,7 @@
 //!
 //! ClickHouse's own Kafka engine is not in the embedded library. The peer, `load-topic --peer`, is what stands in its place: a consumer of the same
 //! topic in a group of its own, batches of as many rows, the same tables and columns, one JSON object a row, offsets committed after the insert.
-//! `load` builds no rollups while it is measured, for the peer has none.
+//! `load` builds no rollups while it is measured, for the peer has none, and neither of them compresses what goes over loopback.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -337,7 +337,7 @@ async fn measure(who: Who, kafka: &Kafka, folder: &Path, arguments: Arguments, e
     // Another one each time, so that it begins with the oldest record.
     let group = folder.file_name().expect("a name").to_string_lossy().into_owned();
     let text = format!(
-        "kafka: {{bootstrap_servers: '{}', partitions: {PARTITIONS}, replication_factor: 1}}\nclickhouse: {{url: '{}'}}\n\
+        "kafka: {{bootstrap_servers: '{}', partitions: {PARTITIONS}, replication_factor: 1}}\nclickhouse: {{url: '{}', compression: none}}\n\
          load: {{group_id: '{group}', rollup_interval_s: 86400}}\nadmin: {{listen: '{admin}'}}\ntelemetry: {{log_format: text}}\n",
         kafka.bootstrap(),
         clickhouse.url(),
