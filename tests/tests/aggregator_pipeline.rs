@@ -154,13 +154,15 @@ async fn without_clickhouse_load_waits_and_loses_nothing() {
     load.wait_for_metric("weighbridge_load_reports_loaded_total", 200).await;
     let port = rig.clickhouse.http_port;
     rig.clickhouse.kill().await;
-    // Many batches of 500 rows: one is written, one is full, the partitions are paused.
+    // Many batches of 500 rows: one is written, one is full, and after five seconds the partitions are paused.
     produce(rig.kafka.as_ref().unwrap(), &reports[200..]).await;
     load.wait_for_metric("weighbridge_load_insert_failures_total", 3).await;
+    load.wait_for_metric("weighbridge_load_paused", 1).await;
     let read = load.metric("weighbridge_load_reports_read_total").await;
     assert!(read < reports.len() as i64, "{read} reports were read ahead");
     rig.clickhouse = ClickHouse::start_on(rig.folder.path(), port).await;
     rig.wait_for(&format!("{SUMS} {LEDGER}"), &text(&truth)).await;
+    assert_eq!(load.metric("weighbridge_load_paused").await, 0);
     assert_eq!(rig.clickhouse.query("SELECT count() FROM weighbridge.audit").await, "0");
     load.stop().await;
 }

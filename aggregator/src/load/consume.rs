@@ -164,7 +164,7 @@ impl Reader {
                     None => return Err(LoadError::Writer),
                 },
                 () = sleep_until(due), if may_flush => self.flush()?,
-                () = sleep_until(pause_at.unwrap_or(due)), if holds => self.pause(),
+                () = sleep_until(pause_at.unwrap_or(due)), if holds => {}
                 message = messages.next(), if !holds => match message {
                     Some(Ok(message)) => self.take(&message)?,
                     // librdkafka goes on by itself; it reports here and in its log.
@@ -175,7 +175,7 @@ impl Reader {
             match (self.is_full(), self.writing) {
                 (false, _) => self.full_since = None,
                 (true, false) => self.flush()?,
-                // A record that came although its partition is paused: it was assigned in between.
+                // Again for a record that comes all the same: its partition was assigned in between.
                 (true, true)
                     if self.full_since.is_some_and(|since| since + PAUSE_AFTER <= Instant::now()) =>
                 {
@@ -241,6 +241,7 @@ impl Reader {
 
     fn pause(&self) {
         if !self.consumer.context().paused.swap(true, Ordering::Relaxed) {
+            self.metrics.paused.set(1);
             debug!("waiting for ClickHouse, partitions paused");
         }
         let paused = self.consumer.assignment().and_then(|assignment| self.consumer.pause(&assignment));
@@ -251,6 +252,7 @@ impl Reader {
 
     fn resume(&self) {
         if self.consumer.context().paused.swap(false, Ordering::Relaxed) {
+            self.metrics.paused.set(0);
             let resumed = self.consumer.assignment().and_then(|assignment| self.consumer.resume(&assignment));
             if let Err(error) = resumed {
                 warn!(%error, "partitions could not be resumed");

@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) insert_seconds: Histogram,
     pub(crate) record_age_seconds: Gauge,
     pub(crate) partitions: Gauge,
+    pub(crate) paused: Gauge,
     pub(crate) dead_letters_waiting: Gauge,
     pub(crate) days_rebuilt: Counter,
     pub(crate) rebuild_failures: Counter,
@@ -100,6 +101,10 @@ impl Metrics {
                 "Age of the newest record of the last batch when ClickHouse had it: how far load is behind",
             ),
             partitions: to.gauge("weighbridge_load_partitions", "Partitions assigned to this process"),
+            paused: to.gauge(
+                "weighbridge_load_paused",
+                "1 while nothing is fetched, because ClickHouse takes longer than 5 s for a batch",
+            ),
             dead_letters_waiting: to.gauge(
                 "weighbridge_load_dead_letters_waiting",
                 "Letters in the topic of dead letters that were neither replayed nor dropped, as the process that keeps the \
