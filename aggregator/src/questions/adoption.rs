@@ -4,32 +4,8 @@
 
 use super::{Asked, THRESHOLD};
 use crate::answers::Kind::{Count, Name, Share};
-use crate::answers::{AnswerError, Column, Document, Format, PeriodArguments, View};
+use crate::answers::{AnswerError, Column, Document, View};
 use crate::store::Store;
-
-/// Is presence commitment.
-#[derive(Clone, Debug, clap::Args)]
-pub struct AdoptionArguments {
-    /// From when to when.
-    #[command(flatten)]
-    pub period: PeriodArguments,
-    /// `all` together, in which an organisation counts once, or some of them, separated by commas, each by itself: production, staging, development, unknown.
-    #[arg(long, default_value = "all")]
-    pub environment: String,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl AdoptionArguments {
-    /// What they ask for. `now_s` is the time, Unix seconds.
-    ///
-    /// # Errors
-    /// The first option that cannot be used.
-    pub fn query(&self, now_s: u64) -> Result<Asked, AnswerError> {
-        Asked::new(self.period.days(now_s)?, &self.environment)
-    }
-}
 
 const SPANS: [Column; 13] = [
     ("span", "span", Name),

@@ -5,32 +5,8 @@
 
 use super::Asked;
 use crate::answers::Kind::{Count, Name, Number, Share};
-use crate::answers::{AnswerError, Column, Document, Format, PeriodArguments, View};
+use crate::answers::{AnswerError, Column, Document, View};
 use crate::store::Store;
-
-/// Why they come.
-#[derive(Clone, Debug, clap::Args)]
-pub struct FallbacksArguments {
-    /// From when to when, in whole hours.
-    #[command(flatten)]
-    pub period: PeriodArguments,
-    /// Environments, separated by commas, or `all`: production, staging, development, unknown.
-    #[arg(long, default_value = "all")]
-    pub environment: String,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl FallbacksArguments {
-    /// What they ask for. `now_s` is the time, Unix seconds.
-    ///
-    /// # Errors
-    /// The first option that cannot be used.
-    pub fn query(&self, now_s: u64) -> Result<Asked, AnswerError> {
-        Asked::new(self.period.hours(now_s, "")?, &self.environment)
-    }
-}
 
 const WAYS: [Column; 9] = [
     ("from_class", "from_class", Name),

@@ -14,7 +14,9 @@ pub mod retention;
 
 use serde_json::{Map, Value, json};
 
-use crate::answers::{AnswerError, Document, Grid, Period, environments, render, rfc3339};
+use crate::answers::{
+    AnswerError, Document, Format, Grid, Period, PeriodArguments, environments, render, rfc3339,
+};
 use crate::report::{self, ReportArguments};
 use crate::split::{self, SplitArguments};
 use crate::store::Store;
@@ -25,11 +27,11 @@ pub enum Question {
     /// Say which share of requests and tokens goes to open-weight and which to closed models.
     Split(SplitArguments),
     /// Is presence commitment: organisations with any open traffic, with most of it, with sustained use, by four weeks.
-    Adoption(adoption::AdoptionArguments),
+    Adoption(AskedArguments),
     /// Prototype or production: the split by environment, volume and days active, by four weeks.
-    Production(production::ProductionArguments),
+    Production(AskedArguments),
     /// Why they come: requests served as fallback, from which class, after which outcome, to which class.
-    Fallbacks(fallbacks::FallbacksArguments),
+    Fallbacks(AskedArguments),
     /// How requests ended, by class, and how many attempts they took.
     Outcomes(outcomes::OutcomesArguments),
     /// Do they stay: of the collectors with first open traffic in a month, how many still have it 1, 3 and 6 months later.
@@ -37,7 +39,7 @@ pub enum Question {
     /// Which models are served, with openness and licence.
     Models(models::ModelsArguments),
     /// What stands behind the figures: who reported and who fell silent, partial and late windows, unknown models, the register.
-    Coverage(coverage::CoverageArguments),
+    Coverage(AskedArguments),
     /// One document with charts for a period: HTML or Markdown, complete in one file.
     Report(ReportArguments),
 }
@@ -54,13 +56,13 @@ pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<St
         }
         Question::Report(arguments) => return report::run(store, arguments, now_s).await,
         Question::Adoption(arguments) => {
-            (adoption::query(store, &arguments.query(now_s)?).await?, arguments.format)
+            (adoption::query(store, &arguments.days(now_s)?).await?, arguments.format)
         }
         Question::Production(arguments) => {
-            (production::query(store, &arguments.query(now_s)?).await?, arguments.format)
+            (production::query(store, &arguments.days(now_s)?).await?, arguments.format)
         }
         Question::Fallbacks(arguments) => {
-            (fallbacks::query(store, &arguments.query(now_s)?).await?, arguments.format)
+            (fallbacks::query(store, &arguments.hours(now_s)?).await?, arguments.format)
         }
         Question::Outcomes(arguments) => {
             let (asked, filter) = arguments.query(now_s)?;
@@ -73,10 +75,42 @@ pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<St
             (models::query(store, &arguments.query(now_s)?).await?, arguments.format)
         }
         Question::Coverage(arguments) => {
-            (coverage::query(store, &arguments.query(now_s)?).await?, arguments.format)
+            (coverage::query(store, &arguments.days(now_s)?).await?, arguments.format)
         }
     };
     Ok(render(&document, format))
+}
+
+/// A period and environments, as they are typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AskedArguments {
+    /// From when to when.
+    #[command(flatten)]
+    pub period: PeriodArguments,
+    /// Environments, separated by commas, or `all`: production, staging, development, unknown.
+    #[arg(long, default_value = "all")]
+    pub environment: String,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl AskedArguments {
+    /// What they ask for, in whole days. `now_s` is the time, Unix seconds.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn days(&self, now_s: u64) -> Result<Asked, AnswerError> {
+        Asked::new(self.period.days(now_s)?, &self.environment)
+    }
+
+    /// The same in whole hours.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn hours(&self, now_s: u64) -> Result<Asked, AnswerError> {
+        Asked::new(self.period.hours(now_s, "")?, &self.environment)
+    }
 }
 
 /// A period and environments, as an option names them.

@@ -1,35 +1,9 @@
 //! `production`: the split by environment, volume and days active: is it a prototype or a system that serves users?
 
-use super::adoption::AdoptionArguments;
 use super::{Asked, THRESHOLD};
 use crate::answers::Kind::{Count, Name, Share};
-use crate::answers::{AnswerError, Column, Document, Format, PeriodArguments, View};
+use crate::answers::{AnswerError, Column, Document, View};
 use crate::store::Store;
-
-/// Prototype or production.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ProductionArguments {
-    /// From when to when.
-    #[command(flatten)]
-    pub period: PeriodArguments,
-    /// Environments, separated by commas, or `all`, each by itself: production, staging, development, unknown.
-    #[arg(long, default_value = "all")]
-    pub environment: String,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl ProductionArguments {
-    /// What they ask for. `now_s` is the time, Unix seconds.
-    ///
-    /// # Errors
-    /// The first option that cannot be used.
-    pub fn query(&self, now_s: u64) -> Result<Asked, AnswerError> {
-        let ProductionArguments { period, environment, format } = self.clone();
-        AdoptionArguments { period, environment, format }.query(now_s)
-    }
-}
 
 const CLASSES: [Column; 18] = [
     ("span", "span", Name),
