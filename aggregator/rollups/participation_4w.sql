@@ -9,7 +9,7 @@ SELECT span, if(authenticated, p.contributor, p.collector_id) AS participant, au
        sum(p.open_requests), sum(p.closed_requests), sum(p.unknown_requests),
        sum(p.open_input_tokens), sum(p.closed_input_tokens), sum(p.unknown_input_tokens),
        sum(p.open_output_tokens), sum(p.closed_output_tokens), sum(p.unknown_output_tokens), {fingerprint}
-FROM {database}.participation_1d AS p
+FROM {whole}.participation_1d AS p
 WHERE p.day >= toDate('{partition}') AND p.day < toDate('{partition}') + 28
 -- Left out of the second set, place is 0: all.
 GROUP BY GROUPING SETS ((participant, authenticated, place, p.vantage), (participant, authenticated, p.vantage))

@@ -95,6 +95,25 @@ pub struct ClickHouse {
     pub ledger_ttl_days: u16,
     /// How long the rollups keep theirs; `migrate up` sets it.
     pub retention: Retention,
+    /// Several servers instead of one.
+    pub cluster: Cluster,
+}
+
+/// Shards and replicas of ClickHouse, see `cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Its name in the servers' `remote_servers`; empty: one server.
+    pub name: String,
+    /// Tables are replicated by the servers' macros `{shard}` and `{replica}`, and the schema is made `ON CLUSTER`. False: shards
+    /// without replicas and without Keeper; run `migrate up` against each server.
+    pub replicated: bool,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster { name: String::new(), replicated: true }
+    }
 }
 
 /// Days after which rollups drop a row; 0: never. Not less than `ledger_ttl_days`: what is dropped would be built again.
@@ -141,6 +160,7 @@ impl Default for ClickHouse {
             query_timeout_s: 300,
             ledger_ttl_days: 35,
             retention: Retention::default(),
+            cluster: Cluster::default(),
         }
     }
 }
@@ -163,6 +183,11 @@ pub struct Load {
     pub group_id: String,
     /// Static membership: the pod's name in a StatefulSet. Empty: none.
     pub group_instance_id: String,
+    /// Shards of ClickHouse. Each has its own loaders, with their own `group_id` and `clickhouse.url`, which store the collectors of
+    /// their shard. It stays as it is for as long as Kafka and the ledger keep what was sent: a collector may not move.
+    pub shards: u16,
+    /// The shard of this loader, from 0.
+    pub shard: u16,
     /// Flush at this many rows: insert cost per row is flat from here on.
     pub flush_rows: usize,
     /// Flush at this many bytes of encoded rows.
@@ -184,6 +209,8 @@ impl Default for Load {
         Load {
             group_id: "weighbridge-load".to_owned(),
             group_instance_id: String::new(),
+            shards: 1,
+            shard: 0,
             flush_rows: 200_000,
             flush_bytes: 32 * 1024 * 1024,
             flush_ms: 1_000,
@@ -368,6 +395,18 @@ impl Config {
         self.ingest.check(self.clickhouse.ledger_ttl_days)?;
         if self.load.flush_rows == 0 || self.load.flush_rows > MAX_FLUSH_ROWS {
             return refuse("load.flush_rows", "must be 1 to 500000, so that an insert stays one block");
+        }
+        if self.load.shard >= self.load.shards {
+            return refuse("load.shard", "must be less than load.shards, from 0");
+        }
+        if self.load.shards > 1 && self.clickhouse.cluster.name.is_empty() {
+            return refuse(
+                "load.shards",
+                "above 1 needs clickhouse.cluster.name: totals are read over all shards",
+            );
+        }
+        if self.clickhouse.cluster.name.contains(['\'', '\\']) {
+            return refuse("clickhouse.cluster.name", "must not hold quotes or backslashes");
         }
         if self.load.flush_ms == 0 || self.load.rollup_interval_s == 0 {
             return refuse("load.flush_ms and load.rollup_interval_s", "must be at least 1");

@@ -6,6 +6,7 @@
 //! | `door` | who may send, and under which pseudonym it is kept |
 //! | `load` | Kafka to ClickHouse, and the rollup |
 //! | `migrate` | tables, views, the register of models, the topic |
+//! | `cluster` | the same schema over shards and replicas |
 //! | `questions` | the commands that answer, one question each |
 //! | `split` | which share goes to open-weight and which to closed models |
 //! | `report` | all of it in one document with charts |
@@ -23,6 +24,7 @@ pub mod audit;
 mod backoff;
 mod bounded;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod dead_letter;
 pub mod door;

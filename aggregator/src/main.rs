@@ -74,6 +74,8 @@ enum Migrate {
     },
     /// Say in what the database is behind this binary; exit code 1 when it is.
     Check,
+    /// Print the schema as SQL, for this configuration (one server, shards, replicas). Asks no server.
+    Plan,
 }
 
 fn main() {
@@ -146,6 +148,7 @@ async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
             migrate::up(&store, &register::read(register.as_deref())?).await?;
             migrate::create_topics(&config.kafka).await?;
         }
+        Migrate::Plan => print!("{}", migrate::plan(&store)),
         Migrate::Check => {
             let differences = migrate::check(&store).await?;
             for difference in &differences {

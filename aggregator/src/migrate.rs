@@ -52,6 +52,8 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     13 "answers" "0013_answers.sql"
 };
 
+const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS {database}";
+
 const MIGRATIONS_TABLE: &str = "\
 CREATE TABLE IF NOT EXISTS {database}.migrations (version UInt32, name String, checksum String, \
 state Enum8('started' = 1, 'done' = 2), at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')) \
@@ -135,8 +137,8 @@ struct Applied {
 /// # Errors
 /// The first thing that failed; what was done before it stays. A migration whose file changed stops it before anything is run.
 pub async fn up(store: &Store, register: &RegisterExport) -> Result<(), MigrateError> {
-    store.run("CREATE DATABASE IF NOT EXISTS {database}").await?;
-    store.run(MIGRATIONS_TABLE).await?;
+    store.define(DATABASE).await?;
+    store.define(MIGRATIONS_TABLE).await?;
     let applied: Vec<Applied> = store.rows(APPLIED).await?;
     let found = |migration: &Migration| applied.iter().find(|row| row.version == migration.version);
     for migration in MIGRATIONS {
@@ -149,9 +151,21 @@ pub async fn up(store: &Store, register: &RegisterExport) -> Result<(), MigrateE
             run(store, migration).await?;
         }
     }
+    for sql in store.overview_statements() {
+        store.run(&sql).await?;
+    }
     retention::apply(store).await?;
     register::fill(store, register).await?;
     Ok(())
+}
+
+/// The whole schema as `up` makes it under this configuration, one statement after the other, without asking a server. The times of
+/// retention, the register and the state of the migrations are not in it.
+pub fn plan(store: &Store) -> String {
+    let migrated = MIGRATIONS.iter().flat_map(|migration| statements(migration.sql));
+    let schema = [DATABASE.to_owned(), MIGRATIONS_TABLE.to_owned()].into_iter().chain(migrated);
+    let all = schema.map(|sql| store.definition(&sql)).chain(store.overview_statements());
+    all.flat_map(|sql| [sql, ";\n\n".to_owned()]).collect()
 }
 
 /// Creates the topics, if Kafka is configured.
@@ -223,7 +237,7 @@ async fn run(store: &Store, migration: &Migration) -> Result<(), MigrateError> {
     store.run(&mark("started")).await?;
     for (index, sql) in statements(sql).iter().enumerate() {
         let failed = |source| MigrateError::Statement { version, name, statement: index + 1, source };
-        store.run(sql).await.map_err(failed)?;
+        store.define(sql).await.map_err(failed)?;
     }
     store.run(&mark("done")).await?;
     info!(version, name, "migrated");

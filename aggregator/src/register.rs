@@ -100,7 +100,7 @@ pub(crate) async fn fill(store: &Store, register: &RegisterExport) -> Result<(),
         info!(table, rows = rows.len(), version, "register filled");
     }
     for dictionary in DICTIONARIES {
-        store.run(&format!("SYSTEM RELOAD DICTIONARY {{database}}.{dictionary}")).await?;
+        store.define(&format!("SYSTEM RELOAD DICTIONARY {{database}}.{dictionary}")).await?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(crate) async fn apply(store: &Store) -> Result<(), StoreError> {
     for (table, time, days) in tables(store.ledger_ttl_days(), store.retention()) {
         let Some((_, definition)) = definitions.iter().find(|(name, _)| name == table) else { continue };
         if let Some(change) = change(definition, time, days) {
-            store.run(&format!("ALTER TABLE {{database}}.{table} {change}")).await?;
+            store.define(&format!("ALTER TABLE {{database}}.{table} {change}")).await?;
             info!(table, days, "retention set");
         }
     }

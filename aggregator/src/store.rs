@@ -6,6 +6,7 @@
 //! An insert that fails may still have happened: the caller repeats it, and identity absorbs the copy.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::cluster;
 use crate::config;
 use crate::native::{self, Columns};
 use crate::register::quote;
@@ -93,9 +95,11 @@ pub struct Store {
     query_timeout: Duration,
     ledger_ttl_days: u16,
     retention: config::Retention,
+    /// For `cluster`.
+    config: Arc<config::ClickHouse>,
     /// A dictionary asks its own server as this user; ClickHouse hides the password in what it shows of the dictionary.
     dictionary_credentials: config::Secret,
-    dedup_setting: std::sync::Arc<OnceCell<(&'static str, &'static str)>>,
+    dedup_setting: Arc<OnceCell<(&'static str, &'static str)>>,
 }
 
 impl Store {
@@ -125,8 +129,9 @@ impl Store {
             query_timeout: Duration::from_secs(config.query_timeout_s),
             ledger_ttl_days: config.ledger_ttl_days,
             retention: config.retention,
+            config: Arc::new(config.clone()),
             dictionary_credentials: config::Secret::new(dictionary_credentials(config)),
-            dedup_setting: std::sync::Arc::default(),
+            dedup_setting: Arc::default(),
         })
     }
 
@@ -159,6 +164,27 @@ impl Store {
             .await
             .map_err(|_| StoreError::Timeout)?
             .map_err(|error| sanitise(&error, true))
+    }
+
+    /// Runs a statement that makes or changes something in the schema: on a cluster, everywhere.
+    pub(crate) async fn define(&self, sql: &str) -> Result<(), StoreError> {
+        self.run(&self.definition(sql)).await
+    }
+
+    /// Its tables have replicas.
+    pub(crate) fn is_replicated(&self) -> bool {
+        !self.config.cluster.name.is_empty() && self.config.cluster.replicated
+    }
+
+    /// What `define` runs.
+    pub(crate) fn definition(&self, sql: &str) -> String {
+        cluster::define(&self.config, &self.sql(sql))
+    }
+
+    /// The statements that make the database over all shards; none on one server.
+    pub(crate) fn overview_statements(&self) -> Vec<String> {
+        let made = cluster::overview_statements(&self.config, &cluster::sharded_tables());
+        made.iter().map(|sql| self.definition(sql)).collect()
     }
 
     /// Every row of a query's answer.

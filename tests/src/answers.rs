@@ -55,42 +55,47 @@ impl Answers {
         text.lines().map(|line| serde_json::from_str(line).expect("a row of JSON")).collect()
     }
 
-    /// Inserts cells, a line each, fields by blanks; `#` begins a comment, blank lines are skipped:
-    /// `minute collector contributor environment product model openness hosting operation choice outcome requests attempts input output`,
-    /// collector and contributor as numbers (contributor 0: not authenticated), the model by its name in the register or `unlisted`.
-    /// Requests, attempts and tokens are taken `times`. Cells of a collector and minute are one report, in their order.
+    /// `insert_cells` into its ledger.
     pub async fn ledger(&self, cells: &str, times: u64) {
-        let lines = cells.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        let catalogue = weighbridge_catalog::embedded();
-        let mut values = Vec::new();
-        for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let [minute, collector, contributor, environment, product, model, dimensions @ ..] = &fields[..]
-            else {
-                panic!("too few fields: {line}")
-            };
-            let [openness, hosting, operation, choice, outcome, counts @ ..] = dimensions else {
-                panic!("too few fields: {line}")
-            };
-            let model = match *model {
-                "unlisted" => 0,
-                name => catalogue.model_named(name).unwrap_or_else(|| panic!("no model {name}")).id().0,
-            };
-            let counts: Vec<u64> =
-                counts.iter().map(|count| count.parse::<u64>().expect("a count") * times).collect();
-            let [requests, attempts, input, output] = counts[..] else { panic!("four counts: {line}") };
-            values.push(format!(
+        insert_cells(&self.clickhouse, cells, times).await;
+    }
+}
+
+/// Inserts cells, a line each, fields by blanks; `#` begins a comment, blank lines are skipped:
+/// `minute collector contributor environment product model openness hosting operation choice outcome requests attempts input output`,
+/// collector and contributor as numbers (contributor 0: not authenticated), the model by its name in the register or `unlisted`.
+/// Requests, attempts and tokens are taken `times`. Cells of a collector and minute are one report, in their order.
+pub async fn insert_cells(clickhouse: &ClickHouse, cells: &str, times: u64) {
+    let lines = cells.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let catalogue = weighbridge_catalog::embedded();
+    let mut values = Vec::new();
+    for (number, line) in lines.filter(|line| !line.is_empty()).enumerate() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [minute, collector, contributor, environment, product, model, dimensions @ ..] = &fields[..]
+        else {
+            panic!("too few fields: {line}")
+        };
+        let [openness, hosting, operation, choice, outcome, counts @ ..] = dimensions else {
+            panic!("too few fields: {line}")
+        };
+        let model = match *model {
+            "unlisted" => 0,
+            name => catalogue.model_named(name).unwrap_or_else(|| panic!("no model {name}")).id().0,
+        };
+        let counts: Vec<u64> =
+            counts.iter().map(|count| count.parse::<u64>().expect("a count") * times).collect();
+        let [requests, attempts, input, output] = counts[..] else { panic!("four counts: {line}") };
+        values.push(format!(
                 "(toDateTime('{}', 'UTC'), '{}', 1, toUnixTimestamp(toDateTime('{}', 'UTC')), {number}, '{}', 60, 2026112301, '{environment}', 'gateway', '{product}', \
                  {model}, 1, '{openness}', '{hosting}', '{operation}', '{choice}', 'no', '{outcome}', {requests}, {attempts}, {input}, {output})",
                 minute.replace('T', " "), uuid(collector), minute.replace('T', " "), uuid(contributor),
             ));
-        }
-        let columns = "window_start, collector_id, boot_epoch, sequence, cell, contributor, window_s, catalogue_version, environment, vantage, \
-             gateway_product, model, provider, openness, hosting, operation, choice, streaming, outcome, requests, attempts, input_tokens, output_tokens";
-        self.clickhouse
-            .query(&format!("INSERT INTO weighbridge.ledger ({columns}) VALUES {}", values.join(", ")))
-            .await;
     }
+    let columns = "window_start, collector_id, boot_epoch, sequence, cell, contributor, window_s, catalogue_version, environment, vantage, \
+             gateway_product, model, provider, openness, hosting, operation, choice, streaming, outcome, requests, attempts, input_tokens, output_tokens";
+    clickhouse
+        .query(&format!("INSERT INTO weighbridge.ledger ({columns}) VALUES {}", values.join(", ")))
+        .await;
 }
 
 /// The id of a collector or contributor of a number.

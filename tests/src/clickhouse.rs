@@ -33,10 +33,26 @@ impl ClickHouse {
 
     /// Starts a server over `folder/clickhouse` on a given port: for a restart.
     pub async fn start_on(folder: &Path, http_port: u16) -> Self {
+        Self::start_with(folder, http_port, None).await
+    }
+
+    /// Starts a server that others reach at `tcp_port`, with `cluster`, XML, added to its configuration.
+    pub async fn start_in_cluster(folder: &Path, tcp_port: u16, cluster: &str) -> Self {
+        let added = data(folder).join("weighbridge-config.d");
+        std::fs::create_dir_all(&added).expect("a folder for the configuration");
+        std::fs::write(added.join("cluster.xml"), format!("<clickhouse>{cluster}</clickhouse>"))
+            .expect("a file of the configuration");
+        Self::start_with(folder, free_port(), Some(tcp_port)).await
+    }
+
+    async fn start_with(folder: &Path, http_port: u16, tcp_port: Option<u16>) -> Self {
         add_user(&data(folder));
         let mut command = Command::new(release_binary("weighbridge"));
         command.arg("clickhouse").arg("--library").arg(tool("clickhouse/libchdb.so"));
         command.arg("--data").arg(data(folder)).args(["--http-port", &http_port.to_string()]);
+        if let Some(port) = tcp_port {
+            command.args(["--tcp-port", &port.to_string()]);
+        }
         let mut process = Process::start("clickhouse", &command, folder);
         process.wait_for_http(&format!("http://127.0.0.1:{http_port}/ping"), START_LIMIT).await;
         Self { process, http_port, client: http_client() }

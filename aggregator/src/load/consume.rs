@@ -30,6 +30,7 @@ use super::metrics::Metrics;
 use super::rows::Batch;
 use super::write::Done;
 use crate::admin::Condition;
+use crate::cluster::Shard;
 use crate::kafka;
 use crate::sabotage::{self, Guarantee};
 
@@ -97,6 +98,7 @@ pub(crate) struct Reader {
     pub(crate) batches: mpsc::Sender<Batch>,
     pub(crate) done: mpsc::Receiver<Done>,
     pub(crate) clock: crate::clock::Clock,
+    shard: Shard,
     batch: Batch,
     writing: bool,
     /// The batch that fills is full and the writer is not free.
@@ -117,6 +119,7 @@ impl Reader {
         metrics: Metrics,
         writer: ToWriter,
         clock: crate::clock::Clock,
+        shard: Shard,
     ) -> Reader {
         let ToWriter { batches, done } = writer;
         let consumer = Arc::new(consumer);
@@ -128,6 +131,7 @@ impl Reader {
             batches,
             done,
             clock,
+            shard,
             batch: Batch::default(),
             writing: false,
             full_since: None,
@@ -190,7 +194,7 @@ impl Reader {
         if self.batch.is_empty() {
             self.batch.since = std::time::Instant::now();
         }
-        decode::take(message, &mut self.batch, &self.metrics)
+        decode::take(message, self.shard, &mut self.batch, &self.metrics)
             .map_err(|NewerSchema(schema)| LoadError::NewerSchema(schema))
     }
 

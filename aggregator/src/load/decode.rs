@@ -5,6 +5,7 @@ use weighbridge_proto::report::{self, ReportError};
 
 use super::metrics::{MALFORMED, Metrics, WINDOW};
 use super::rows::{Batch, Place, Poison};
+use crate::cluster::Shard;
 use crate::{kafka, record};
 
 /// A report of a layout that this binary does not know. Neither loaded nor set aside: a newer binary must read it.
@@ -14,6 +15,7 @@ pub(crate) struct NewerSchema(pub(crate) u32);
 /// Takes a record into `batch`. With `NewerSchema` the record does not count as taken.
 pub(crate) fn take(
     message: &BorrowedMessage<'_>,
+    shard: Shard,
     batch: &mut Batch,
     metrics: &Metrics,
 ) -> Result<(), NewerSchema> {
@@ -23,7 +25,7 @@ pub(crate) fn take(
         key: message.key(),
         senders: kafka::senders(message),
     };
-    take_value(&read, place, batch, metrics)?;
+    take_value(&read, place, shard, batch, metrics)?;
     metrics.records.inc();
     batch.took(place, message.timestamp().to_millis());
     Ok(())
@@ -40,27 +42,39 @@ struct Read<'a> {
 fn take_value(
     read: &Read<'_>,
     place: Place,
+    shard: Shard,
     batch: &mut Batch,
     metrics: &Metrics,
 ) -> Result<(), NewerSchema> {
     for (index, bytes) in record::decode(read.value).enumerate() {
         let sender = read.senders.map(|senders| record::sender(senders, index)).transpose();
         let own = sender.ok().flatten().map(|sender| sender.to_bytes().to_vec());
-        let (reason, poison, senders) = match bytes {
-            Err(record::Malformed) => (MALFORMED, read.value.to_vec(), read.senders.map(<[u8]>::to_vec)),
-            Ok(bytes) if sender.is_err() => (MALFORMED, record::encode([bytes]), None),
+        // What is no report belongs to no collector: the first shard sets it aside for all.
+        let (reason, poison, senders, is_ours) = match bytes {
+            Err(record::Malformed) => {
+                (MALFORMED, read.value.to_vec(), read.senders.map(<[u8]>::to_vec), shard.leads())
+            }
+            Ok(bytes) if sender.is_err() => (MALFORMED, record::encode([bytes]), None, shard.leads()),
             Ok(bytes) => match report::check(bytes) {
                 Err(ReportError::Schema(schema)) => return Err(NewerSchema(schema)),
-                Err(error) => (error.code(), record::encode([bytes]), own),
+                Err(error) => (error.code(), record::encode([bytes]), own, shard.leads()),
+                Ok(report) if !shard.holds(&report.identity.collector.0) => {
+                    metrics.of_other_shard();
+                    continue;
+                }
                 Ok(report) => match batch.add(&report, sender.ok().flatten(), place) {
                     Ok(()) => {
                         count(metrics);
                         continue;
                     }
-                    Err(_) => (WINDOW, record::encode([bytes]), own),
+                    Err(_) => (WINDOW, record::encode([bytes]), own, true),
                 },
             },
         };
+        if !is_ours {
+            metrics.of_other_shard();
+            continue;
+        }
         count(metrics);
         let key = read.key.map(<[u8]>::to_vec);
         batch.poison.push(Poison { place, reason, key, value: poison, senders });

@@ -63,11 +63,15 @@ fn take_bytes(value: &[u8]) -> Taken {
 }
 
 fn take_sent(value: &[u8], senders: Option<&[u8]>) -> Taken {
+    take_as(Shard { index: 0, count: 1 }, value, senders)
+}
+
+fn take_as(shard: Shard, value: &[u8], senders: Option<&[u8]>) -> Taken {
     let instruments = Instruments::default();
     let metrics = Metrics::register(&instruments);
     let mut batch = Batch::default();
     let read = Read { value, key: Some(b"key"), senders };
-    let result = take_value(&read, PLACE, &mut batch, &metrics);
+    let result = take_value(&read, PLACE, shard, &mut batch, &metrics);
     Taken { batch, result, metrics: instruments.render() }
 }
 
@@ -144,6 +148,29 @@ fn rows_are_the_senders_and_a_report_without_one_among_others_is_set_aside() {
     let old = sealed(|report| report.window_start_s = 60);
     let Taken { batch, .. } = take_sent(&record::encode([old.as_ref()]), Some(&two.to_bytes()));
     assert_eq!(batch.poison[0].senders, Some(two.to_bytes().to_vec()), "kept for whoever repairs it");
+}
+
+#[test]
+fn each_shard_takes_its_own_and_together_they_take_all() {
+    let of = |id: u8| sealed(|report| report.collector_id = vec![id; 16].into());
+    let outside = sealed(|report| (report.collector_id, report.window_start_s) = (vec![2; 16].into(), 60));
+    let values = [of(1), of(2), of(3), of(4), outside, Bytes::from_static(&[0xff; 9])];
+    let value = record::encode(values.iter().map(AsRef::as_ref));
+    let mut reasons = Vec::new();
+    let mut loaded = 0;
+    for index in 0..3 {
+        let Taken { batch, metrics, .. } = take_as(Shard { index, count: 3 }, &value, None);
+        reasons.extend(batch.poison.iter().map(|poison| poison.reason));
+        loaded += batch.reports;
+        let others = values.len() - batch.reports - batch.poison.len();
+        assert!(metrics.contains("weighbridge_load_reports_read_total 6"), "{metrics}");
+        assert!(
+            metrics.contains(&format!("weighbridge_load_reports_of_other_shards_total {others}")),
+            "{metrics}"
+        );
+    }
+    reasons.sort_unstable();
+    assert_eq!((loaded, reasons), (4, vec!["undecodable", WINDOW]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! At any quiet moment, exactly:
 //!
 //! ```text
-//! reports_read = reports_loaded + sum over reasons(reports_set_aside) + reports_buffered
+//! reports_read = reports_loaded + sum over reasons(reports_set_aside) + reports_of_other_shards + reports_buffered
 //! rows_inserted{table="ledger"} >= cells_loaded      a row is inserted again when the fate of an insert was unknown
 //! ```
 //!
@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) records: Counter,
     pub(crate) reports_read: Counter,
     pub(crate) reports_loaded: Counter,
+    reports_of_other_shards: Counter,
     pub(crate) cells_loaded: Counter,
     set_aside: Labelled,
     pub(crate) buffered: Gauge,
@@ -63,6 +64,10 @@ impl Metrics {
             reports_read: to.counter(
                 "weighbridge_load_reports_read",
                 "Reports in these records; a value that does not split counts as one",
+            ),
+            reports_of_other_shards: to.counter(
+                "weighbridge_load_reports_of_other_shards",
+                "Reports that the loaders of another shard store; always 0 with one shard",
             ),
             reports_loaded: to.counter(
                 "weighbridge_load_reports_loaded",
@@ -122,6 +127,12 @@ impl Metrics {
                 [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0],
             ),
         }
+    }
+
+    /// A report that was read and is left to another shard.
+    pub(crate) fn of_other_shard(&self) {
+        self.reports_read.inc();
+        self.reports_of_other_shards.inc();
     }
 
     pub(crate) fn set_aside(&self, reason: &'static str) {

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Instruments;
 use crate::clock::Clock;
+use crate::cluster::Shard;
 use crate::config;
 use crate::dead_letter::waiting::Watch;
 use crate::kafka;
@@ -95,6 +96,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), LoadError> {
     let LoadConfig { kafka, load, store, clock } = config;
+    let shard = Shard { index: load.shard, count: load.shards };
     let metrics = Metrics::register(instruments);
     let leads = Arc::new(AtomicBool::new(false));
     let context = LoadContext {
@@ -128,12 +130,14 @@ pub async fn run(
         metrics: metrics.clone(),
         clock: clock.clone(),
         every: Duration::from_secs(load.rollup_interval_s),
+        shard,
         leads: Arc::clone(&leads),
     };
     let rollup = tokio::spawn(rollup.run(shutdown.child_token()));
     let letters = Watch::new(&kafka, &load.group_id);
     let letters = tokio::spawn(watch_dead_letters(letters, leads, metrics.clone()));
-    let reader = Reader::new(consumer, kafka.topic, limits, metrics, ToWriter { batches, done }, clock);
+    let reader =
+        Reader::new(consumer, kafka.topic, limits, metrics, ToWriter { batches, done }, clock, shard);
     let result = reader.run(shutdown, Duration::from_millis(load.drain_ms)).await;
     writing.abort();
     rollup.abort();

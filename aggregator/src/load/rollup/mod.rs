@@ -24,6 +24,7 @@ use self::stage::Stages;
 use self::tables::{DERIVED, DayTable, DerivedTable, Period, Rows, SOURCES, Source};
 use super::metrics::Metrics;
 use crate::clock::Clock;
+use crate::cluster::{self, Shard};
 use crate::sabotage::{self, Guarantee};
 use crate::store::{Store, StoreError};
 
@@ -60,6 +61,7 @@ pub(crate) struct Rollup {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) every: Duration,
+    pub(crate) shard: Shard,
     /// Nothing is rebuilt while it is false. Two tasks that both lead only do the work twice.
     pub(crate) leads: Arc<AtomicBool>,
 }
@@ -81,7 +83,7 @@ impl Rollup {
             // Dropped in the middle it leaves stage tables, which a later run drops.
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
-                result = rebuild_with(&self.store, &self.clock, |since, built| self.observe(since, built)) => result,
+                result = rebuild_with(&self.store, &self.clock, self.shard, |since, built| self.observe(since, built)) => result,
             };
             if let Err(error) = result {
                 self.metrics.rebuild_failures.inc();
@@ -104,12 +106,13 @@ impl Rollup {
 /// # Errors
 /// The first statement that failed. Days before it are rebuilt.
 pub async fn rebuild(store: &Store, clock: &Clock) -> Result<usize, StoreError> {
-    rebuild_with(store, clock, |_, _| ()).await
+    rebuild_with(store, clock, Shard { index: 0, count: 1 }, |_, _| ()).await
 }
 
 async fn rebuild_with(
     store: &Store,
     clock: &Clock,
+    shard: Shard,
     observe: impl Fn(Instant, bool),
 ) -> Result<usize, StoreError> {
     stage::drop_orphans(store).await?;
@@ -129,8 +132,8 @@ async fn rebuild_with(
         0 => 0,
         days => oldest_day(clock.unix_s(), days),
     };
-    for table in &DERIVED {
-        derive(store, table, participation, oldest).await?;
+    for table in DERIVED.iter().filter(|table| shard.leads() || !table.whole) {
+        derive(store, shard, table, [participation, oldest]).await?;
     }
     Ok(days)
 }
@@ -196,13 +199,18 @@ async fn fill_and_swap(
 /// Rebuilds the partitions of a table whose source was rebuilt since; none whose first source day is before `oldest`.
 async fn derive(
     store: &Store,
+    shard: Shard,
     table: &'static DerivedTable,
-    oldest: u32,
-    oldest_of_ledger: u32,
+    [oldest, oldest_of_ledger]: [u32; 2],
 ) -> Result<(), StoreError> {
+    let (whole, by_shard) = match shard.is_one_of_many() {
+        true => (cluster::overview(store.database()), ", _shard_num"),
+        false => (store.database().to_owned(), ""),
+    };
+    let spread = |sql: &str| sql.replace("{whole}", &whole).replace("{by_shard}", by_shard);
     let built: Vec<(String, u64)> = store.rows(table.built).await?;
     let wanted: Vec<(String, u64, u32)> =
-        store.rows(&table.wanted.replace("{oldest}", &oldest_of_ledger.to_string())).await?;
+        store.rows(&spread(table.wanted).replace("{oldest}", &oldest_of_ledger.to_string())).await?;
     for (partition, fingerprint, first) in wanted {
         if first < oldest || built.iter().any(|(key, print)| *key == partition && *print == fingerprint) {
             continue;
@@ -210,7 +218,7 @@ async fn derive(
         let mut stages = Stages::new(store);
         let filled = async {
             stages.create(table.name).await?;
-            let fill = table.fill.replace("{partition}", &partition);
+            let fill = spread(table.fill).replace("{partition}", &partition);
             stages.run(&fill.replace("{fingerprint}", &fingerprint.to_string())).await?;
             stages.swap(table.name, &table.partition.replace("{partition}", &partition)).await
         };

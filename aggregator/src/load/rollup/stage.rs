@@ -5,6 +5,7 @@
 use tracing::info;
 
 use super::tables;
+use crate::cluster;
 use crate::store::{Store, StoreError};
 
 /// Older than any rebuild: what is left of one that was killed.
@@ -15,6 +16,9 @@ const STAGE_INFIX: &str = "_stage_";
 const ORPHANS: &str = "\
 SELECT name FROM system.tables WHERE database = '{database}' AND position(name, '{infix}') > 0 \
 AND metadata_modification_time < now() - {age}";
+
+const ENGINE: &str =
+    "SELECT engine_full FROM system.tables WHERE database = '{database}' AND name = '{table}'";
 
 /// The stage tables of one rebuild.
 pub(super) struct Stages<'a> {
@@ -36,7 +40,13 @@ impl<'a> Stages<'a> {
     pub(super) async fn create(&mut self, table: &'static str) -> Result<(), StoreError> {
         let stage = self.of(table);
         self.made.push(table);
-        self.store.run(&format!("CREATE TABLE {{database}}.{stage} AS {{database}}.{table}")).await
+        let mut sql = format!("CREATE TABLE {{database}}.{stage} AS {{database}}.{table}");
+        if self.store.is_replicated() {
+            let engine = ENGINE.replace("{table}", table);
+            let engine = self.store.rows::<String>(&engine).await?.pop().unwrap_or_default();
+            sql = format!("{sql} ENGINE = {}", cluster::stage_engine(&engine));
+        }
+        self.store.run(&sql).await
     }
 
     /// Runs a statement with `{stage:NAME}` filled in.

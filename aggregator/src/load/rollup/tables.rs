@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A statement (`aggregator/rollups/NAME.sql`) fills a table that no reader sees. `{stage:NAME}` is that table of NAME, so one build
-//! feeds the next and all of a day are of the same rows. None reads both the ledger and a rollup of another build.
+//! feeds the next and all of a day are of the same rows. None reads both the ledger and a rollup of another build. `{whole}` is the
+//! database whose tables hold the rows of all shards.
 
 /// What is built from the ledger or the reports, a day at a time.
 pub(super) struct DayTable {
@@ -46,6 +47,8 @@ pub(super) struct DerivedTable {
     pub(super) wanted: &'static str,
     /// Rows of (partition as text, fingerprint).
     pub(super) built: &'static str,
+    /// Made of the rows of all shards, by the loaders of the first; else of the shard's own.
+    pub(super) whole: bool,
     /// The partition in an `ALTER TABLE`, with `{partition}`.
     pub(super) partition: &'static str,
     pub(super) fill: &'static str,
@@ -106,11 +109,11 @@ macro_rules! wanted {
             " AS first \
              FROM (SELECT ",
             $time,
-            ", max(built_from) AS block FROM {database}.",
+            ", max(built_from) AS block FROM {whole}.",
             $source,
             " WHERE _part_offset = 0 GROUP BY ",
             $time,
-            ") GROUP BY ALL"
+            "{by_shard}) GROUP BY ALL"
         )
     };
 }
@@ -129,6 +132,7 @@ macro_rules! week_table {
             built: concat!(
                 "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) FROM {database}.", $name, " WHERE _part_offset = 0 GROUP BY key"
             ),
+            whole: false,
             partition: "'{partition}'",
             fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
         }
@@ -143,9 +147,10 @@ pub(super) const DERIVED: [DerivedTable; 7] = [
         name: "rollup_coverage_1d",
         // A week needs the seven days before it, to see who fell silent.
         wanted: "SELECT toString(week) AS key, sum(cityHash64(day, block)) AS print, toYYYYMMDD(week - 7) AS first \
-                 FROM (SELECT day, max(built_from) AS block FROM {database}.reporting_1d WHERE _part_offset = 0 GROUP BY day) \
+                 FROM (SELECT day, max(built_from) AS block FROM {whole}.reporting_1d WHERE _part_offset = 0 GROUP BY day{by_shard}) \
                  ARRAY JOIN [toMonday(day), toMonday(day) + 7] AS week GROUP BY week HAVING countIf(toMonday(day) = week) > 0",
         built: "SELECT toString(toMonday(day)) AS key, max(built_from) FROM {database}.rollup_coverage_1d GROUP BY key",
+        whole: true,
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/rollup_coverage_1d.sql"),
     },
@@ -159,6 +164,7 @@ pub(super) const DERIVED: [DerivedTable; 7] = [
             "day"
         ),
         built: "SELECT toString(span) AS key, max(built_from) FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY key",
+        whole: true,
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/participation_4w.sql"),
     },
@@ -167,6 +173,7 @@ pub(super) const DERIVED: [DerivedTable; 7] = [
         wanted: "SELECT toString(span) AS key, max(built_from) AS print, toYYYYMMDD(span) AS first \
                  FROM {database}.participation_4w WHERE _part_offset = 0 GROUP BY span",
         built: "SELECT toString(span) AS key, max(built_from) FROM {database}.rollup_adoption_4w WHERE _part_offset = 0 GROUP BY key",
+        whole: true,
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/rollup_adoption_4w.sql"),
     },
@@ -179,6 +186,7 @@ pub(super) const DERIVED: [DerivedTable; 7] = [
             "day"
         ),
         built: "SELECT toString(month) AS key, max(built_from) FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY key",
+        whole: true,
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/participation_1mo.sql"),
     },
@@ -188,6 +196,7 @@ pub(super) const DERIVED: [DerivedTable; 7] = [
                  FROM (SELECT month, max(built_from) AS block FROM {database}.participation_1mo WHERE _part_offset = 0 GROUP BY month) \
                  HAVING count() > 0",
         built: "SELECT 'all' AS key, max(built_from) AS print FROM {database}.rollup_retention HAVING count() > 0",
+        whole: true,
         partition: "tuple()",
         fill: include_str!("../../../rollups/rollup_retention.sql"),
     },
