@@ -2,7 +2,7 @@
 //!
 //! `load-fleet [--collectors N] [--windows N] [--window-s N] [--cells N] [--streams N]` starts Kafka, ClickHouse, one ingest and
 //! one loader, sends a report of each collector at the end of each window, and prints how long a report took from the close of its
-//! window until a query of ClickHouse saw it, CPU and peak memory of each process, and the check of totals. Fails when a
+//! window until a query of ClickHouse saw it, CPU and peak memory of each process, bytes on disk, and the check of totals. Fails when a
 //! total differs; never judges a time.
 //!
 //! A report becomes visible in the order in which it was sent, give or take a batch: the n-th to be seen is taken for the n-th of its
@@ -139,6 +139,8 @@ fn report(member: &mut Start, window_start_s: u64, arguments: &Arguments) -> Byt
 struct Shared {
     acknowledged: AtomicU64,
     requests: AtomicU64,
+    /// Of all reports, as they were sent.
+    bytes: AtomicU64,
     /// From the close of the window to the receipt, milliseconds.
     receipts_ms: Mutex<Vec<u32>>,
 }
@@ -175,6 +177,7 @@ async fn stream(
         sleep_until(*close).await;
         for report in sealed {
             room.acquire().await.expect("room").forget();
+            shared.bytes.fetch_add(report.len() as u64, Ordering::Relaxed);
             reports.send(report).await.expect("ingest takes reports");
         }
     }
@@ -231,20 +234,45 @@ async fn drive(arguments: &Arguments) -> bool {
         println!("{name}: {cpu:.1} CPU-seconds, {peak:.0} MiB peak");
     }
     let exact = check(&rig.clickhouse, arguments, shared.requests.load(Ordering::Relaxed)).await;
+    println!("reports: {} bytes", shared.bytes.load(Ordering::Relaxed));
+    disk(folder.path(), &rig.clickhouse).await;
     rig.ingest.terminate(LIMIT).await;
     rig.load.terminate(LIMIT).await;
     exact
 }
 
+/// What Kafka keeps of a report, and ClickHouse of a row, when everything is merged.
+async fn disk(folder: &Path, clickhouse: &ClickHouse) {
+    let logs = std::fs::read_dir(folder.join("kafka/log")).expect("Kafka's folder").flatten();
+    let of_topic =
+        logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("weighbridge.reports.v1-"));
+    let segments = of_topic.flat_map(|entry| std::fs::read_dir(entry.path()).into_iter().flatten().flatten());
+    let records = segments.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+    let kafka: u64 = records.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    for table in ["ledger", "reports"] {
+        clickhouse.query(&format!("OPTIMIZE TABLE weighbridge.{table} FINAL")).await;
+    }
+    let sql = "SELECT table, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'weighbridge' \
+               AND table NOT LIKE '%stage%' AND rows > 0 GROUP BY table ORDER BY table FORMAT TSV";
+    let tables = clickhouse.query(sql).await;
+    println!("disk: Kafka {kafka} bytes; tables, rows and bytes:");
+    tables.lines().for_each(|line| println!("  {}", line.replace('\t', " ")));
+}
+
 /// Asks ClickHouse how many reports it has until it has all; for each the time since its window closed.
 async fn watch(clickhouse: &ClickHouse, arguments: &Arguments, closes: &[(Instant, u64)]) -> Vec<u32> {
     let all = arguments.collectors * arguments.windows;
+    // Both tables are filled at the same time: a report counts when its cells are there, too.
+    let sql = format!(
+        "SELECT least((SELECT count() FROM weighbridge.reports), intDiv((SELECT count() FROM weighbridge.ledger), {}))",
+        arguments.cells
+    );
     let mut seen = 0;
     let mut times = Vec::new();
     let deadline = closes.last().map_or_else(Instant::now, |close| close.0) + LIMIT;
     while seen < all {
         sleep(LOOK).await;
-        let answer = clickhouse.query("SELECT count() FROM weighbridge.reports").await;
+        let answer = clickhouse.query(&sql).await;
         let count: u64 = answer.parse::<u64>().expect("a number").min(all);
         while seen < count {
             let close = closes[(seen / arguments.collectors) as usize].0;
