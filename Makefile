@@ -40,6 +40,8 @@ lint: ## Formatting, clippy with warnings as errors, licences and sources of dep
 	cargo deny --locked check licenses bans sources
 	cargo run --quiet --locked -p weighbridge-collector -- catalog lint
 
+# Most of them wait for a server most of the time.
+export RUST_TEST_THREADS ?= 4
 test: setup lint build ## Everything CI runs: lint, then all tests against real Kafka, ClickHouse and gateways
 	cargo test --workspace --locked
 

@@ -1,11 +1,9 @@
 //! `migrate` and `split` by the real program on the real server.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-
 use std::time::Duration;
 
-use aggregator::{DAY, Edge, Rig, counts, key, midnight, produce};
+use crate::aggregator::{DAY, Edge, Rig, counts, key, midnight, produce};
 use serde_json::Value;
 use tokio::time::sleep;
 use weighbridge_catalog::Openness;

@@ -2,13 +2,11 @@
 //! behind its back is named at the right stage.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-mod whole_path;
-
+use crate::whole_path;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregator::{DAY, Edge, LIMIT, Rig, Stage, TOPIC, counts, key, many, midnight, produce};
+use crate::aggregator::{DAY, Edge, LIMIT, Rig, Stage, TOPIC, counts, key, many, midnight, produce};
 use bytes::Bytes;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;

@@ -2,9 +2,7 @@
 //! says. And: the schema with replicas, as the server's own parser reads it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-
-use aggregator::{LIMIT, Rig, many, produce};
+use crate::aggregator::{LIMIT, Rig, many, produce};
 use bytes::Bytes;
 use tokio::time::{Duration, Instant, sleep};
 use weighbridge_aggregator::config::{self, Cluster};

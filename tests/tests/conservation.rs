@@ -2,10 +2,7 @@
 //! what was dropped and what is in flight. And what the tests know went in is what `received` says.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-mod whole_path;
-
-use aggregator::{Edge, LIMIT, Rig, counts, key, midnight, produce};
+use crate::aggregator::{Edge, LIMIT, Rig, counts, key, midnight, produce};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::time::{Duration, Instant, sleep, timeout};

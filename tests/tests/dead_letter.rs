@@ -2,11 +2,9 @@
 //! when killed at any moment.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-
 use std::time::Duration;
 
-use aggregator::{Edge, LIMIT, Rig, TOPIC, counts, key, many, midnight, produce};
+use crate::aggregator::{Edge, LIMIT, Rig, TOPIC, counts, key, many, midnight, produce};
 use bytes::Bytes;
 use prost::encoding::encode_varint;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

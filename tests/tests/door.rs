@@ -1,14 +1,12 @@
 //! The door, by the real program: who is let in, when it ends, and that nobody is named anywhere.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use aggregator::{Edge, LIMIT, Rig, Stage, TOPIC, counts, key, midnight};
+use crate::aggregator::{Edge, LIMIT, Rig, Stage, TOPIC, counts, key, midnight};
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};

@@ -2,12 +2,12 @@
 //! provider know, cell by cell. And: nothing secret anywhere on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
-mod aggregator;
-mod whole_path;
-
 use std::time::Duration;
 
-use aggregator::{LIMIT, Rig};
+use crate::aggregator::{LIMIT, Rig};
+use crate::whole_path::{
+    AUDIT, Ingest, assert_no_canary, counted, wait_until, wait_until_counted, wait_until_quiet,
+};
 use tokio::time::{Instant, sleep};
 use weighbridge_tests::canary;
 use weighbridge_tests::collector::{Collector, Input};
@@ -17,9 +17,6 @@ use weighbridge_tests::processes::release_binary;
 use weighbridge_tests::scenario::canaries;
 use weighbridge_tests::truth::{AGREEMENTS, Cells, Told, estimated_model, events, expected, figure};
 use weighbridge_tests::upstream::Upstream;
-use whole_path::{
-    AUDIT, Ingest, assert_no_canary, counted, wait_until, wait_until_counted, wait_until_quiet,
-};
 
 const SEED: u64 = 23;
 const EACH: u32 = 4;

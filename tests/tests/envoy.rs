@@ -2,16 +2,13 @@
 //! provider know, cell by cell.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
-mod aggregator;
-mod whole_path;
-
-use aggregator::Rig;
+use crate::aggregator::Rig;
+use crate::whole_path::{AUDIT, Ingest, assert_no_canary, wait_until, wait_until_counted};
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::drive;
 use weighbridge_tests::envoy::{Envoy, Logs};
 use weighbridge_tests::plain_proxy::{self, Tokens};
 use weighbridge_tests::upstream::Upstream;
-use whole_path::{AUDIT, Ingest, assert_no_canary, wait_until, wait_until_counted};
 
 const EACH: u32 = 4;
 

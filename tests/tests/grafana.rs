@@ -2,15 +2,10 @@
 //! panel, variable and alert against a real ClickHouse with a month of traffic.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "grafana/breakages.rs"]
 mod breakages;
-#[path = "grafana/commands.rs"]
 mod commands;
-#[path = "grafana/macros.rs"]
 mod macros;
-#[path = "grafana/prometheus.rs"]
 mod prometheus;
-#[path = "grafana/queries.rs"]
 mod queries;
 
 use weighbridge_tests::grafana::{board, lint, schema};

@@ -1,17 +1,14 @@
 //! The real nginx: its JSON access log, followed as a file, equal to what the client and the fake provider know, cell by cell.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
-mod aggregator;
-mod whole_path;
-
-use aggregator::Rig;
+use crate::aggregator::Rig;
+use crate::whole_path::{AUDIT, Ingest, assert_no_canary, wait_until, wait_until_counted};
 use weighbridge_tests::collector::{Collector, Input};
 use weighbridge_tests::driver::{Case, drive};
 use weighbridge_tests::nginx::Nginx;
 use weighbridge_tests::plain_proxy::{self, Tokens};
 use weighbridge_tests::scenario::GPT_4O;
 use weighbridge_tests::upstream::Upstream;
-use whole_path::{AUDIT, Ingest, assert_no_canary, wait_until, wait_until_counted};
 
 const EACH: u32 = 4;
 

@@ -1,10 +1,8 @@
 //! The commands that answer, by the real program on a real ClickHouse: known answers by hand, forms, mistakes, nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-mod small_set;
-
-use aggregator::Rig;
+use crate::aggregator::Rig;
+use crate::small_set;
 use serde_json::{Value, json};
 
 const COMMANDS: [&str; 8] =
@@ -56,6 +54,7 @@ async fn known_answers_of_a_small_set() {
     outcomes(&ask);
     models(&ask);
     coverage(&ask);
+    selections(&ask);
     views_agree(&rig, &ask).await;
     forms(&ask);
     nothing(&rig);
@@ -293,6 +292,48 @@ fn coverage(ask: &Asker<'_>) {
     holds(&answer["register"][0], &expected);
 }
 
+/// The variables of the dashboards as options, alone and together.
+fn selections(ask: &Asker<'_>) {
+    for (options, requests) in [
+        (&["--hosting", "self_hosted"][..], 20),
+        (&["--hosting", "self_hosted,first_party"], 80),
+        (&["--product", "litellm"], 100),
+        (&["--product", "kong,vllm"], 0),
+        (&["--model", "llama-3.3,deepseek-v3.2"], 30),
+        (&["--model", "unlisted"], 10),
+        (&["--developer", "Anthropic"], 60),
+        (&["--developer", "Anthropic", "--model", "llama-3.3"], 0),
+        (&["--model", "claude-sonnet-4.5", "--environment", "production", "--hosting", "first_party"], 60),
+    ] {
+        assert_eq!(ask.json("split", options)["total"]["requests"], requests, "{options:?}");
+        let models = ask.json("models", options);
+        let sum: u64 =
+            models["models"].as_array().unwrap().iter().filter_map(|row| row["requests"].as_u64()).sum();
+        assert_eq!(sum, requests, "{options:?}");
+    }
+    let by_provider = ask.json("split", &["--by", "provider"]);
+    for group in by_provider["groups"].as_array().unwrap() {
+        let one = ask.json("split", &["--provider", group["group"].as_str().unwrap()]);
+        assert_eq!(one["total"]["requests"], group["requests"], "{group}");
+        assert_eq!(one["selection"]["provider"], json!([group["group"]]));
+    }
+    let self_hosted = ask.json("outcomes", &["--hosting", "self_hosted"]);
+    holds(row(&self_hosted, "classes", &[("class", "open")]), &[("requests", json!(20))]);
+    assert_eq!(ask.json("outcomes", &["--product", "kong"])["classes"], json!([]));
+    assert_eq!(ask.json("fallbacks", &["--product", "kong"])["ways"], json!([]));
+    assert_ne!(ask.json("fallbacks", &["--product", "litellm"])["ways"], json!([]));
+    assert_eq!(ask.json("coverage", &["--product", "kong"])["sums"], json!([]));
+    // One window of a minute of each of the four collectors, in one hour.
+    let hour = &ask.json("coverage", &["--by", "hour"])["hours"][0];
+    let expected = [
+        ("hour", json!(format!("{}T10:00Z", ask.period[1]))),
+        ("collectors", json!(4)),
+        ("requests", json!(100)),
+        ("unknown_share", json!(0.1)),
+    ];
+    holds(hour, &expected);
+}
+
 /// What a dashboard reads from the views is what the commands print.
 async fn views_agree(rig: &Rig, ask: &Asker<'_>) {
     let sums = "sum(requests), sumIf(requests, class = 'open'), sumIf(input_tokens, class = 'open')";
@@ -360,6 +401,11 @@ fn mistakes(rig: &Rig) {
         (&["models", "--limit", "0"], "--limit", "1.."),
         (&["coverage", "--to", "2026-13-01"], "--to", "2026-11-01"),
         (&["split", "--by", "colour"], "--by", "openness"),
+        (&["split", "--product", "lite"], "--product", "litellm"),
+        (&["split", "--provider", "nobody"], "--provider", "split --by provider"),
+        (&["models", "--model", "gpt-99"], "--model", "classify"),
+        (&["outcomes", "--hosting", "cloud"], "--hosting", "marketplace"),
+        (&["coverage", "--by", "week"], "--by", "hour"),
         (&["report", "--vantage", "moon"], "--vantage", "gateway"),
         (&["report", "--format", "pdf"], "--format", "markdown"),
         (&["report", "--output", no_folder], "--output", "folder that exists"),

@@ -1,12 +1,10 @@
 //! The report in a real browser: its text is the truth, it looks like something in light, dark and print, and it asks for nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-mod small_set;
-
+use crate::small_set;
 use std::path::{Path, PathBuf};
 
-use aggregator::Rig;
+use crate::aggregator::Rig;
 use weighbridge_tests::chromium::{self, Opened, Scheme};
 
 /// Of the classes that the small set has, as the page paints them.

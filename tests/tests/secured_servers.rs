@@ -1,11 +1,9 @@
 //! Kafka by TLS and SASL, ClickHouse by TLS with a user: real servers, the real program.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod aggregator;
-
 use std::net::{Ipv4Addr, SocketAddr};
 
-use aggregator::{Edge, Rig, counts, key, midnight, produce};
+use crate::aggregator::{Edge, Rig, counts, key, midnight, produce};
 use weighbridge_catalog::Openness;
 use weighbridge_proto::v1::ReceiptStatus;
 use weighbridge_tests::clickhouse;

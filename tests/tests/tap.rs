@@ -2,12 +2,10 @@
 //! what Ollama's own log says.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test ends where it fails")]
 
-mod aggregator;
-mod whole_path;
-
 use std::collections::BTreeMap;
 
-use aggregator::Rig;
+use crate::aggregator::Rig;
+use crate::whole_path::{AUDIT, Ingest, assert_no_canary, wait_until};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use weighbridge_tests::collector::{Collector, Input};
@@ -15,7 +13,6 @@ use weighbridge_tests::ollama::Ollama;
 use weighbridge_tests::processes::http_client;
 use weighbridge_tests::scenario::canaries;
 use weighbridge_tests::truth::Cells;
-use whole_path::{AUDIT, Ingest, assert_no_canary, wait_until};
 
 /// Name at Ollama, and how the register shows it.
 const MODELS: [(&str, &str); 3] = [

@@ -7,7 +7,7 @@
 use serde::Serialize;
 use weighbridge_proto::v1::{Environment, Operation, Vantage};
 
-use super::{AnswerError, refuse};
+use super::{AnswerError, Selection, refuse};
 
 /// Which requests.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +59,8 @@ pub struct Filter {
     pub operations: Vec<Operation>,
     /// How they ended.
     pub outcome: OutcomeFilter,
+    /// Which part of them.
+    pub selection: Selection,
 }
 
 impl Default for Filter {
@@ -68,6 +70,7 @@ impl Default for Filter {
             vantage: Vantage::Gateway,
             operations: vec![Operation::Chat, Operation::TextCompletion],
             outcome: OutcomeFilter::Ok,
+            selection: Selection::default(),
         }
     }
 }
@@ -91,6 +94,7 @@ impl FilterArguments {
                 Operation::from_name,
             )?,
             outcome: self.outcome,
+            selection: Selection::default(),
         })
     }
 }
@@ -136,6 +140,7 @@ impl Filter {
         if self.outcome == OutcomeFilter::Ok {
             condition.push_str(" AND outcome = 'ok'");
         }
+        condition.push_str(&self.selection.condition());
         condition
     }
 
@@ -184,6 +189,7 @@ impl Filter {
         if self.outcome == OutcomeFilter::All {
             options.push_str(" --outcome all");
         }
+        options.push_str(&self.selection.as_options());
         options
     }
 
@@ -198,9 +204,10 @@ impl Filter {
             false => self.environment_names().join(", "),
         };
         format!(
-            "{outcome} of {} in {environment} at vantage {}",
+            "{outcome} of {} in {environment} at vantage {}{}",
             self.operation_names().join(", "),
-            self.vantage.name()
+            self.vantage.name(),
+            self.selection.in_words()
         )
     }
 }

@@ -9,6 +9,7 @@ mod document;
 mod filter;
 mod period;
 mod render;
+mod selection;
 mod view;
 
 pub(crate) use document::share_of;
@@ -19,6 +20,7 @@ pub use period::{Period, PeriodArguments};
 pub(crate) use period::{instant, rfc3339};
 pub use render::{Format, render};
 pub(crate) use render::{NO_DATA, escaped, grouped_digits, markdown_table, no_data_row, percent};
+pub use selection::{Selection, SelectionArguments};
 pub(crate) use view::{Column, Kind, View};
 
 use crate::store::StoreError;

@@ -1,7 +1,7 @@
 //! `coverage`: what stands behind the figures: who reported and who fell silent, which windows were partial or late, what was dropped,
 //! how much is unknown, which register classified it.
 
-use super::Asked;
+use super::{Asked, PartArguments};
 use crate::answers::Kind::{Count, Name, Share};
 use crate::answers::{AnswerError, Column, Document, View};
 use crate::store::Store;
@@ -33,6 +33,18 @@ const DAYS: [Column; 9] = [
     ("unknown_share", "all_unknown / nullIf(all_requests, 0)", Share),
 ];
 
+const HOURS: [Column; 9] = [
+    ("hour", "formatDateTime(time, '%Y-%m-%dT%H:00Z', 'UTC')", Name),
+    ("collectors", "all_collectors", Count),
+    ("reports", "all_reports", Count),
+    ("covered_share", "all_covered_s / nullIf(all_collectors * 3600, 0)", Share),
+    ("partial_windows", "all_partial", Count),
+    ("late_windows", "all_late", Count),
+    ("late_share", "all_late / nullIf(all_reports, 0)", Share),
+    ("requests", "all_requests", Count),
+    ("unknown_share", "all_unknown / nullIf(all_requests, 0)", Share),
+];
+
 const REGISTER: [Column; 4] = [
     ("register_of_the_database", "version", Name),
     ("oldest_of_the_reports", "if(found = 0, '-', toString(oldest))", Name),
@@ -40,30 +52,76 @@ const REGISTER: [Column; 4] = [
     ("reports_still_kept", "found", Count),
 ];
 
+/// What stands behind which figures.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CoverageArguments {
+    /// Period, environments and products.
+    #[command(flatten)]
+    pub part: PartArguments,
+    /// One row per day or per hour.
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+}
+
+/// Rows of the table over time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Days, UTC, with who fell silent and what was dropped.
+    #[default]
+    Day,
+    /// Hours, UTC.
+    Hour,
+}
+
+impl CoverageArguments {
+    /// What they ask for. `now_s` is the time, Unix seconds.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn query(&self, now_s: u64) -> Result<(Asked, By), AnswerError> {
+        Ok((self.part.days(now_s)?, self.by))
+    }
+}
+
 /// Asks ClickHouse.
 ///
 /// # Errors
 /// ClickHouse did not answer.
-pub async fn query(store: &Store, asked: &Asked) -> Result<Document, AnswerError> {
-    let condition = format!("{}{}", asked.period.covers_time("time"), asked.and_environment());
-    let summed = |by: &str| {
+pub async fn query(store: &Store, asked: &Asked, by: By) -> Result<Document, AnswerError> {
+    let condition = format!("{}{}", asked.period.covers_time("time"), asked.and_part());
+    let summed = |series: &str, by: &str| {
+        let of_days = match series {
+            "coverage_1d" => "sum(collectors_silent) AS all_silent, sum(dropped_requests) AS all_dropped,",
+            _ => "",
+        };
         format!(
-            "(SELECT {by}, sum(collectors) AS all_collectors, sum(collectors_silent) AS all_silent, sum(reports) AS all_reports, \
+            "(SELECT {by}, {of_days} sum(collectors) AS all_collectors, sum(reports) AS all_reports, \
              sum(covered_s) AS all_covered_s, sum(partial_windows) AS all_partial, sum(late_windows) AS all_late, \
-             sum(dropped_requests) AS all_dropped, sum(requests) AS all_requests, sum(unknown_requests) AS all_unknown \
-             FROM {{database}}.coverage_1d WHERE {condition} GROUP BY {by})"
+             sum(requests) AS all_requests, sum(unknown_requests) AS all_unknown \
+             FROM {{database}}.{series} WHERE {condition} GROUP BY {by})"
         )
     };
-    let (sums, days) = (summed("environment"), summed("time"));
+    let sums = summed("coverage_1d", "environment");
+    let (series, columns, key, caption): (_, &[Column], _, _) = match by {
+        By::Day => ("coverage_1d", &DAYS, "days", "By day"),
+        By::Hour => ("coverage_1h", &HOURS, "hours", "By hour"),
+    };
+    let over_time = summed(series, "time");
     let register = format!(
         "(SELECT (SELECT max(catalogue_version) FROM {{database}}.models) AS version, count() AS found, \
          min(catalogue_version) AS oldest, max(catalogue_version) AS newest FROM {{database}}.reports WHERE {})",
         asked.period.covers_time("window_start")
     );
-    let view = |from, columns, order| View { from, columns, suppressed: "0", condition: "1", order };
+    let view = |from, columns: &'static [Column], order| View {
+        from,
+        columns,
+        suppressed: "0",
+        condition: "1",
+        order,
+    };
     let tables = vec![
         view(&sums, &SUMS, "environment").read(store, "sums", "What stands behind the figures").await?,
-        view(&days, &DAYS, "time").read(store, "days", "By day").await?,
+        view(&over_time, columns, "time").read(store, key, caption).await?,
         view(&register, &REGISTER, "version").read(store, "register", "Register of models").await?,
     ];
     let notes = vec![

@@ -34,7 +34,7 @@ const CHOICES: [Column; 6] = [
 /// # Errors
 /// ClickHouse did not answer.
 pub async fn query(store: &Store, asked: &Asked) -> Result<Document, AnswerError> {
-    let condition = format!("{}{}", asked.period.covers_time("time"), asked.and_environment());
+    let condition = format!("{}{}", asked.period.covers_time("time"), asked.and_part());
     let ways = format!(
         "(SELECT from_class, after_outcome, to_class, sum(requests_min) AS least, sum(requests_max) AS most, \
          sum(requests_likely) AS likely, sum(sum(requests_likely)) OVER () AS all_likely \

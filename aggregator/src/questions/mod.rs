@@ -15,7 +15,8 @@ pub mod retention;
 use serde_json::{Map, Value, json};
 
 use crate::answers::{
-    AnswerError, Document, Format, Grid, Period, PeriodArguments, environments, render, rfc3339,
+    AnswerError, Document, Format, Grid, Period, PeriodArguments, Selection, SelectionArguments,
+    environments, render, rfc3339,
 };
 use crate::report::{self, ReportArguments};
 use crate::split::{self, SplitArguments};
@@ -31,7 +32,7 @@ pub enum Question {
     /// Prototype or production: the split by environment, volume and days active, by four weeks.
     Production(AskedArguments),
     /// Why they come: requests served as fallback, from which class, after which outcome, to which class.
-    Fallbacks(AskedArguments),
+    Fallbacks(PartArguments),
     /// How requests ended, by class, and how many attempts they took.
     Outcomes(outcomes::OutcomesArguments),
     /// Do they stay: of the collectors with first open traffic in a month, how many still have it 1, 3 and 6 months later.
@@ -39,7 +40,7 @@ pub enum Question {
     /// Which models are served, with openness and licence.
     Models(models::ModelsArguments),
     /// What stands behind the figures: who reported and who fell silent, partial and late windows, unknown models, the register.
-    Coverage(AskedArguments),
+    Coverage(coverage::CoverageArguments),
     /// One document with charts for a period: HTML or Markdown, complete in one file.
     Report(ReportArguments),
 }
@@ -62,7 +63,7 @@ pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<St
             (production::query(store, &arguments.days(now_s)?).await?, arguments.format)
         }
         Question::Fallbacks(arguments) => {
-            (fallbacks::query(store, &arguments.hours(now_s)?).await?, arguments.format)
+            (fallbacks::query(store, &arguments.hours(now_s)?).await?, arguments.asked.format)
         }
         Question::Outcomes(arguments) => {
             let (asked, filter) = arguments.query(now_s)?;
@@ -75,7 +76,8 @@ pub async fn answer(store: &Store, question: &Question, now_s: u64) -> Result<St
             (models::query(store, &arguments.query(now_s)?).await?, arguments.format)
         }
         Question::Coverage(arguments) => {
-            (coverage::query(store, &arguments.days(now_s)?).await?, arguments.format)
+            let (asked, by) = arguments.query(now_s)?;
+            (coverage::query(store, &asked, by).await?, arguments.part.asked.format)
         }
     };
     Ok(render(&document, format))
@@ -113,6 +115,40 @@ impl AskedArguments {
     }
 }
 
+/// The same, and a part of the gateways.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PartArguments {
+    /// Period, environments and form.
+    #[command(flatten)]
+    pub asked: AskedArguments,
+    /// Gateway products, separated by commas: litellm, kong, vllm and so on.
+    #[arg(long)]
+    pub product: Option<String>,
+}
+
+impl PartArguments {
+    fn of(&self, asked: Asked) -> Result<Asked, AnswerError> {
+        let selection = SelectionArguments { product: self.product.clone(), ..SelectionArguments::default() };
+        Ok(Asked { selection: selection.selection()?, ..asked })
+    }
+
+    /// What they ask for, in whole hours. `now_s` is the time, Unix seconds.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn hours(&self, now_s: u64) -> Result<Asked, AnswerError> {
+        self.of(self.asked.hours(now_s)?)
+    }
+
+    /// The same in whole days.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn days(&self, now_s: u64) -> Result<Asked, AnswerError> {
+        self.of(self.asked.days(now_s)?)
+    }
+}
+
 /// A period and environments, as an option names them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
@@ -120,6 +156,8 @@ pub struct Asked {
     pub period: Period,
     /// Names; empty: all of them together.
     pub environments: Vec<&'static str>,
+    /// A part of the gateways, where the question has one.
+    pub selection: Selection,
 }
 
 impl Asked {
@@ -127,15 +165,21 @@ impl Asked {
         let is_all = environment == "all";
         let named = environments(environment)?;
         let environments = named.iter().filter(|_| !is_all).map(|environment| environment.name()).collect();
-        Ok(Asked { period, environments })
+        Ok(Asked::of(period, environments))
     }
 
-    /// ` AND environment IN (...)`, or nothing.
-    fn and_environment(&self) -> String {
+    /// All gateways of these environments.
+    pub(crate) fn of(period: Period, environments: Vec<&'static str>) -> Asked {
+        Asked { period, environments, selection: Selection::default() }
+    }
+
+    /// ` AND environment IN (...)` and what is selected, or nothing.
+    fn and_part(&self) -> String {
+        let selection = self.selection.condition();
         if self.environments.is_empty() {
-            return String::new();
+            return selection;
         }
-        format!(" AND environment IN ({})", self.quoted())
+        format!(" AND environment IN ({}){selection}", self.quoted())
     }
 
     fn quoted(&self) -> String {
@@ -155,8 +199,10 @@ impl Asked {
         let names =
             if self.environments.is_empty() { json!("all") } else { Value::from(self.environments.clone()) };
         asked.insert("environments".to_owned(), names);
+        asked.insert("selection".to_owned(), self.selection.names());
+        let part = self.selection.in_words();
         let heading =
-            format!("{from} to {to} (UTC), {what}, environments: {environments}, at vantage gateway");
+            format!("{from} to {to} (UTC), {what}, environments: {environments}, at vantage gateway{part}");
         Document { heading, asked, tables, notes }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use crate::answers::Kind::{Count, Name, Share};
 use crate::answers::{
     AnswerError, Cell, Column, Document, Filter, FilterArguments, Format, Grid, Period, PeriodArguments,
-    View, rfc3339,
+    SelectionArguments, View, rfc3339,
 };
 use crate::split;
 use crate::store::Store;
@@ -19,6 +19,9 @@ pub struct ModelsArguments {
     /// Which requests.
     #[command(flatten)]
     pub filter: FilterArguments,
+    /// Which part of them.
+    #[command(flatten)]
+    pub selection: SelectionArguments,
     /// The models with most requests, this many; the last row sums the others.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -44,7 +47,8 @@ impl ModelsArguments {
     /// # Errors
     /// The first option that cannot be used.
     pub fn query(&self, now_s: u64) -> Result<ModelsQuery, AnswerError> {
-        let (period, filter) = (self.period.hours(now_s, "")?, self.filter.filter()?);
+        let period = self.period.hours(now_s, "")?;
+        let filter = Filter { selection: self.selection.selection()?, ..self.filter.filter()? };
         Ok(ModelsQuery { period, filter, limit: self.limit })
     }
 }
@@ -94,6 +98,7 @@ pub async fn query(store: &Store, query: &ModelsQuery) -> Result<Document, Answe
     asked.insert("vantage".to_owned(), json!(query.filter.vantage.name()));
     asked.insert("operations".to_owned(), json!(query.filter.operation_names()));
     asked.insert("outcome".to_owned(), json!(query.filter.outcome));
+    asked.insert("selection".to_owned(), query.filter.selection.names());
     let notes = vec![
         "openness: as it was classified on the day; licence: what the register of now names for the day. A model has a row for each."
             .to_owned(),

@@ -2,7 +2,9 @@
 
 use super::Asked;
 use crate::answers::Kind::{Count, Name, Number, Share};
-use crate::answers::{AnswerError, Column, Document, Filter, FilterArguments, Format, PeriodArguments, View};
+use crate::answers::{
+    AnswerError, Column, Document, Filter, FilterArguments, Format, PeriodArguments, SelectionArguments, View,
+};
 use crate::store::Store;
 
 /// How requests ended.
@@ -17,6 +19,12 @@ pub struct OutcomesArguments {
     /// What was asked for, separated by commas, or `all`: chat, text_completion, embeddings, rerank, image, audio, other.
     #[arg(long, default_value = "chat,text_completion")]
     pub operation: String,
+    /// Gateway products, separated by commas: litellm, kong, vllm and so on.
+    #[arg(long)]
+    pub product: Option<String>,
+    /// Who ran the weights, separated by commas: self_hosted, first_party, third_party, marketplace, unknown.
+    #[arg(long)]
+    pub hosting: Option<String>,
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -33,8 +41,13 @@ impl OutcomesArguments {
             operation: self.operation.clone(),
             ..FilterArguments::default()
         };
+        let selection = SelectionArguments {
+            product: self.product.clone(),
+            hosting: self.hosting.clone(),
+            ..SelectionArguments::default()
+        };
         let asked = Asked::new(self.period.hours(now_s, "")?, &self.environment)?;
-        Ok((asked, filter.filter()?))
+        Ok((asked, Filter { selection: selection.selection()?, ..filter.filter()? }))
     }
 }
 
@@ -63,10 +76,11 @@ pub async fn query(store: &Store, asked: &Asked, filter: &Filter) -> Result<Docu
     let summed = |by: &str| {
         format!(
             "(SELECT {by}, sum(requests) AS all_requests, sum(attempts) AS all_attempts, sumIf(requests, outcome = 'ok') AS served, \
-             sumIf(requests, outcome = 'rate_limited') AS limited FROM {{database}}.outcomes_1h WHERE {}{}{} GROUP BY {by})",
+             sumIf(requests, outcome = 'rate_limited') AS limited FROM {{database}}.outcomes_1h WHERE {}{}{}{} GROUP BY {by})",
             asked.period.covers_time("time"),
             filter.environment_condition(),
             filter.operation_condition(),
+            filter.selection.condition(),
         )
     };
     let (outcomes, classes) = (summed("class, outcome"), summed("class"));
@@ -81,6 +95,10 @@ pub async fn query(store: &Store, asked: &Asked, filter: &Filter) -> Result<Docu
         "attempts: tries at an upstream, never added to requests; those that failed on the way to a served request stand under their own outcome."
             .to_owned(),
     ];
-    let what = format!("requests of {} by class and outcome", filter.operation_names().join(", "));
+    let what = format!(
+        "requests of {} by class and outcome{}",
+        filter.operation_names().join(", "),
+        filter.selection.in_words()
+    );
     Ok(asked.document(&what, tables, notes))
 }

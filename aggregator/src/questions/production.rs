@@ -31,7 +31,7 @@ const CLASSES: [Column; 18] = [
 /// # Errors
 /// ClickHouse did not answer.
 pub async fn query(store: &Store, asked: &Asked) -> Result<Document, AnswerError> {
-    let condition = format!("{}{}", asked.period.overlaps_span("span"), asked.and_environment());
+    let condition = format!("{}{}", asked.period.overlaps_span("span"), asked.and_part());
     let view = View {
         from: "{database}.production_share",
         columns: &CLASSES,

@@ -48,9 +48,9 @@ pub(super) async fn gather(store: &Store, query: &ReportQuery) -> Result<Figures
         let split = with(By::Openness, &filter).await?;
         populations.push((name, filter.as_options(), split));
     }
-    let asked = Asked { period: query.period, environments: environments_named(own) };
+    let asked = Asked::of(query.period, environments_named(own));
     let days = Asked { period: query.period.days_touched(), ..asked.clone() };
-    let cohorts = Asked { period: cohorts(&query.period), environments: Vec::new() };
+    let cohorts = Asked::of(cohorts(&query.period), Vec::new());
     let models = ModelsQuery { period: query.period, filter: own.clone(), limit: MODELS_SHOWN };
     Ok(Figures {
         adoption: adoption::query(store, &days).await?,
@@ -59,7 +59,7 @@ pub(super) async fn gather(store: &Store, query: &ReportQuery) -> Result<Figures
         outcomes: outcomes::query(store, &asked, own).await?,
         retention: retention::query(store, &cohorts).await?,
         models: models::query(store, &models).await?,
-        coverage: coverage::query(store, &days).await?,
+        coverage: coverage::query(store, &days, coverage::By::Day).await?,
         openness: with(By::Openness, own).await?,
         time: with(by_time, own).await?,
         counting: with(By::Counting, own).await?,

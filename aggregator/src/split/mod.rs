@@ -21,7 +21,9 @@ pub(crate) use render::{class_grid, counting_grid, headline_grid, part_grid};
 use serde::Serialize;
 use weighbridge_catalog::Openness;
 
-use crate::answers::{AnswerError, Filter, FilterArguments, Format, Period, PeriodArguments, share_of};
+use crate::answers::{
+    AnswerError, Filter, FilterArguments, Format, Period, PeriodArguments, SelectionArguments, share_of,
+};
 
 /// Which share of requests and tokens goes to open-weight and which to closed models.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,6 +37,9 @@ pub struct SplitArguments {
     /// Which requests.
     #[command(flatten)]
     pub filter: FilterArguments,
+    /// Which part of them.
+    #[command(flatten)]
+    pub selection: SelectionArguments,
     /// Read the ledger instead of the rollup: exact to the window, weeks instead of years.
     #[arg(long)]
     pub ledger: bool,
@@ -53,7 +58,8 @@ impl SplitArguments {
             true => (Source::Ledger, self.period.period(now_s)?),
             false => (Source::Rollup, self.period.hours(now_s, " or add --ledger")?),
         };
-        Ok(SplitQuery { period, by: self.by, filter: self.filter.filter()?, source })
+        let filter = Filter { selection: self.selection.selection()?, ..self.filter.filter()? };
+        Ok(SplitQuery { period, by: self.by, filter, source })
     }
 }
 

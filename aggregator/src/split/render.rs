@@ -30,6 +30,7 @@ fn as_json(split: &Split) -> Value {
         "environments": query.filter.environment_names(),
         "vantage": query.filter.vantage.name(),
         "operations": query.filter.operation_names(),
+        "selection": query.filter.selection.names(),
         "outcome": query.filter.outcome,
         "source": query.source,
         "message": if split.is_empty() { Value::from(NO_DATA) } else { Value::Null },

@@ -1,5 +1,5 @@
 //! Real Kafka, real ClickHouse, the real `weighbridge-aggregator`, and reports whose sums are known.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -13,7 +13,7 @@
 //! Open 10 + 20 = 30, closed 40 + 20 = 60, unknown 10; of 18,000 input tokens 11,000 open, of 1,000 output tokens 300.
 //! Beside it: ten attempts at claude-sonnet-4.5 that were rate limited and went on to deepseek-v3.2; five requests of collector 4 that
 //! failed; 700 embeddings of collector 4 by an open-source model.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
 
 use crate::aggregator::{Rig, midnight};
 

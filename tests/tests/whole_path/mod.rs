@@ -1,6 +1,6 @@
 //! What the tests of the whole path share: ingest as a process, what ClickHouse holds of a collector, waits, and the search for
 //! secrets.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
 
 use std::time::Duration;
 
