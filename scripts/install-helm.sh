@@ -4,12 +4,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 folder=$tools/helm
 wanted=$(cat "$root/scripts/helm/go.mod" "$root/scripts/helm/go.sum" | sha256sum | cut -c 1-16)
+versions=$(sed -n 's/^\thelm\.sh\/helm\/v[34] \(v[^ ]*\).*/\1/p' "$root/scripts/helm/go.mod" | paste -sd ' ')
 if installed "$folder" "$wanted" helm-docs; then
-    say "Helm $("$folder/helm-v4" version --template '{{.Version}}') and $("$folder/helm-v3" version --template '{{.Version}}') are in .tools/helm"
+    say "Helm $versions are in .tools/helm"
     exit
 fi
-command -v go >/dev/null 2>&1 || fail "'go' is missing; install Go 1.26 or newer"
-say "building Helm into .tools/helm (about six minutes of CPU time)"
+command -v go >/dev/null 2>&1 || fail "'go' is missing; install Go, the version is in scripts/helm/go.mod"
+say "building Helm $versions into .tools/helm (five minutes of CPU time)"
 rm -rf "$folder"
 mkdir -p "$folder"
 cd "$root/scripts/helm"
