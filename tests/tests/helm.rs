@@ -80,6 +80,25 @@ fn every_file_of_values_lints_and_both_helms_render_the_same() {
     }
 }
 
+/// What a registry is given is the whole chart, without what only tests need.
+#[test]
+fn a_package_renders_as_the_folder_does() {
+    let values = &values_files()[0];
+    for helm in Helm::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let mut package = helm.command();
+        let output =
+            package.args(["package", "--destination"]).arg(folder.path()).arg(chart()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let packed = helm.template(&file, &[values], "1.36.0").unwrap();
+        assert_eq!(packed, helm.template(&chart(), &[values], "1.36.0").unwrap());
+        let list = std::process::Command::new("tar").arg("tzf").arg(&file).output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        assert!(list.contains("files/dashboards/overview.json") && !list.contains("/ci/"), "{list}");
+    }
+}
+
 #[test]
 fn every_object_fits_the_schemas_of_every_version() {
     let all = RENDERED.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));

@@ -11,7 +11,7 @@ const CANARIES: [&str; 8] = [
     "canary-kafka-user",
     "canary-kafka-%@:&#?$ password",
     "canary-clickhouse-user",
-    "canary-clickhouse-\"''{{ password",
+    "canary-clickhouse-\"'{{ password",
     "canary-migrate-user",
     "canary-migrate-password",
     "canary-collector-token",
