@@ -1,5 +1,5 @@
 # Everything a developer and CI run. `make help` lists the targets.
-# Pinned tools go to .tools in this folder (about 1.8 GB), Rust's output to target; nothing else is touched, except
+# Pinned tools go to .tools in this folder (about 2.2 GB), Rust's output to target; nothing else is touched, except
 # that root on Debian gets missing system packages installed.
 
 SHELL := bash

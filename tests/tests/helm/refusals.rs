@@ -81,6 +81,7 @@ const NOT_IN_THE_SCHEMA: &[(&str, &str)] = &[
     ("kafka: {auth: {mechanism: GSSAPI}}", "mechanism"),
     ("kafka: {bootstrap_servers: 'k:9092'}", "bootstrap_servers"),
     ("config: {lode: {}}", "lode"),
+    ("config: {kafka: {properties: {statistics.interval.ms: 0}}}", "statistics.interval.ms"),
     ("image: {digest: latest}", "digest"),
     ("sidecar: {native: perhaps}", "native"),
     ("ingest: {resources: {limit: {}}}", "limit"),

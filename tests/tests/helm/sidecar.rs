@@ -54,6 +54,8 @@ fn it_is_first_and_native_where_the_cluster_knows_it() {
             assert_eq!(container["name"], "weighbridge-collector", "{version}: {spec}");
             assert!(!spec[other].to_string().contains("weighbridge-collector"), "{version}");
             assert_eq!(container["restartPolicy"], if is_native { json!("Always") } else { Value::Null });
+            // As a plain container it would hold back the pod's readiness.
+            assert_eq!(container["startupProbe"].is_null(), !is_native);
             assert_eq!(pod_security::violations(deployment(&objects)), Vec::<String>::new());
             all.extend(objects.into_iter().map(|object| (version, object)));
         }

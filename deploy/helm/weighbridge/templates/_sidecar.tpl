@@ -35,10 +35,12 @@ true
       containerPort: 9464
       protocol: TCP
   # No readiness probe: the gateway serves, whatever the collector does. The start-up probe asks its own process only.
+  {{- if include "weighbridge.sidecar.isNative" . }}
   startupProbe:
     httpGet: {path: /livez, port: 9464}
     periodSeconds: 1
     failureThreshold: 10
+  {{- end }}
   livenessProbe:
     httpGet: {path: /livez, port: 9464}
     periodSeconds: 10
