@@ -28,7 +28,7 @@ const REFUSED: &[(&str, &str)] = &[
         "kafka.auth.existingSecret: is set together",
     ),
     (
-        "clickhouse: {auth: {existingSecret: a, username: b}}",
+        "clickhouse: {auth: {existingSecret: a, password: b}}",
         "clickhouse.auth.existingSecret: is set together",
     ),
     ("clickhouse: {auth: {password: b}}", "clickhouse.auth.username: is needed"),

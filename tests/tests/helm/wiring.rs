@@ -286,6 +286,12 @@ fn keda_asks_for_the_lag_of_load() {
     }
     let parameters = &find("TriggerAuthentication")["spec"]["secretTargetRef"];
     let names: Vec<&str> = list(parameters).map(|one| text(&one["parameter"])).collect();
-    assert_eq!(names, ["username", "password"]);
+    assert_eq!(names, ["password"]);
+    // The user is no secret: KEDA reads it where load does.
+    let user = &find("TriggerAuthentication")["spec"]["env"][0];
+    assert_eq!((text(&user["parameter"]), text(&user["containerName"])), ("username", "load"));
+    let load = containers(pod_spec(find("StatefulSet")).unwrap()).find(|one| one["name"] == "load").unwrap();
+    let variable = list(&load["env"]).find(|variable| variable["name"] == user["name"]).unwrap();
+    assert_eq!(variable["value"], "weighbridge");
     assert_eq!(find("ScaledObject")["spec"]["maxReplicaCount"], 24);
 }

@@ -75,15 +75,20 @@ annotations:
 {{- if or .existingSecret .username .password }}true{{ end -}}
 {{- end -}}
 
-{{/* Variables from a Secret with user and password. Takes a dict: context, auth, component, user and password (names of variables). */}}
+{{/* Variables from a Secret with the password and, unless the values name it, the user. Takes a dict: context, auth, component, user and
+password (names of variables). */}}
 {{- define "weighbridge.authEnv" -}}
 {{- $keys := ternary .auth.existingSecretKeys (dict "username" "username" "password" "password") (not (empty .auth.existingSecret)) -}}
 {{- $secret := include "weighbridge.authSecret" . -}}
 - name: {{ .user }}
+  {{- if and .auth.existingSecret .auth.username }}
+  value: {{ .auth.username | quote }}
+  {{- else }}
   valueFrom:
     secretKeyRef:
       name: {{ $secret }}
       key: {{ $keys.username }}
+  {{- end }}
 - name: {{ .password }}
   valueFrom:
     secretKeyRef:

@@ -48,8 +48,8 @@ kafka.auth.mechanism: is needed with a user, for example SCRAM-SHA-512
 
 {{- define "weighbridge.validate.secrets" -}}
 {{- range $name, $auth := dict "kafka.auth" .Values.kafka.auth "clickhouse.auth" .Values.clickhouse.auth "migrate.auth" .Values.migrate.auth }}
-{{- if and $auth.existingSecret (or $auth.username $auth.password) }}
-{{ $name }}.existingSecret: is set together with a user or a password; keep one of them
+{{- if and $auth.existingSecret $auth.password }}
+{{ $name }}.existingSecret: is set together with a password; keep one of them
 {{- else if and $auth.password (not $auth.username) }}
 {{ $name }}.username: is needed with a password
 {{- end }}
