@@ -71,6 +71,23 @@ fn blocks_of_the_readme_are_true() {
     assert_eq!(kinds, [2, 3]);
 }
 
+/// Helm knows every command and flag that the documents show.
+#[test]
+fn commands_of_the_documents_are_helms() {
+    let mut count = 0;
+    for document in [chart().join("README.md"), root().join("README.md")] {
+        let text = read(&document);
+        for line in text.lines().filter(|line| line.starts_with("helm ")) {
+            count += 1;
+            for helm in Helm::ALL {
+                let output = helm.command().args(line.split(' ').skip(1)).arg("--help").output().unwrap();
+                assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+    }
+    assert_eq!(count, 5);
+}
+
 #[test]
 fn dashboards_are_taken_by_grafana_and_ask_the_configured_database() {
     let boards = |objects: &[Value]| -> Vec<(String, Value, String)> {
