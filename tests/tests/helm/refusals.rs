@@ -65,6 +65,10 @@ const REFUSED: &[(&str, &str)] = &[
         "sidecar.endpoint: is needed",
     ),
     (
+        "sidecar: {enabled: true, config: {source: {otlp: {}}, spool: {max_bytes: 67108864}}}",
+        "sidecar.dataSizeLimit: must be raised with sidecar.config.spool.max_bytes",
+    ),
+    (
         "sidecar: {enabled: true, token: a, clientCertificateSecret: b, config: {source: {otlp: {}}}}",
         "sidecar.clientCertificateSecret: is set together with a token",
     ),

@@ -136,6 +136,10 @@ sidecar.config.source: is needed with sidecar.enabled, for example {otlp: {profi
 {{- if not (or .Values.ingest.enabled $sidecar.endpoint (default (dict) $sidecar.config.uplink).endpoint) }}
 sidecar.endpoint: is needed where ingest is not installed, for example https://ingest.example.org:4750
 {{- end }}
+{{- $spool := int64 (default 0 (default (dict) $sidecar.config.spool).max_bytes) -}}
+{{- if and (gt $spool 2097152) (eq $sidecar.dataSizeLimit "128Mi") }}
+sidecar.dataSizeLimit: must be raised with sidecar.config.spool.max_bytes, to 48Mi and 41 times of it; over it the kubelet evicts the gateway's pod
+{{- end }}
 {{- if and $sidecar.clientCertificateSecret (or $sidecar.token $sidecar.useToken) }}
 sidecar.clientCertificateSecret: is set together with a token; keep one of them
 {{- end }}
