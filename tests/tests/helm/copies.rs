@@ -152,7 +152,7 @@ fn rules_are_rules_of_prometheus_and_take_labels() {
     for alert in alerts.iter().filter(|alert| alert["alert"] != "TooManyUnknown") {
         let same = of_source.iter().find(|one| one["alert"] == alert["alert"]).unwrap();
         // The size of the spool is the chart's.
-        let expr = same["expr"].as_str().unwrap().replace("67108864", "2097152");
+        let expr = same["expr"].as_str().unwrap().replace("67108864", "1048576");
         assert_eq!(alert["expr"], expr);
         assert_eq!(alert["labels"]["severity"], same["labels"]["severity"]);
         assert_eq!(alert["labels"]["team"], "inference");
