@@ -1,5 +1,5 @@
 # Everything a developer and CI run. `make help` lists the targets.
-# Pinned tools go to .tools in this folder (about 1.8 GB), Rust's output to target; nothing else is touched, except
+# Pinned tools go to .tools in this folder (about 2.2 GB), Rust's output to target; nothing else is touched, except
 # that root on Debian gets missing system packages installed.
 
 SHELL := bash
@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool and cargo-deny into .tools, and Debian's Chromium; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool, cargo-deny, Helm and Kubernetes' schemas into .tools, and Debian's Chromium; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
@@ -21,6 +21,8 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, prom
 	scripts/install-nginx.sh
 	scripts/install-ollama.sh
 	scripts/install-promtool.sh
+	scripts/install-helm.sh
+	scripts/install-kubernetes-validate.sh
 	scripts/install-cargo-deny.sh
 	scripts/install-chromium.sh
 

@@ -2,8 +2,10 @@
 //!
 //! Unknown fields are refused, units stand in the names, every default is a constant with its reason. A variable
 //! `WEIGHBRIDGE_<SECTION>_<FIELD>` overrides a field (`WEIGHBRIDGE_CLICKHOUSE_PASSWORD`, `WEIGHBRIDGE_INGEST_LISTEN`); one
-//! that names no field of a section is refused, too. Secrets show as `***` in `Debug` and in errors.
+//! that names no field of a section is refused, too. `WEIGHBRIDGE_KAFKA_PROPERTIES_SASL_PASSWORD` is `sasl.password` in
+//! `kafka.properties`. Secrets show as `***` in `Debug` and in errors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -440,25 +442,30 @@ fn override_field(tree: &mut Value, defaults: &Value, name: &str, value: String)
         _ => Value::String(value),
     };
     let mut place = tree;
-    for step in [section].into_iter().chain(path) {
+    for step in [Cow::Borrowed(section)].into_iter().chain(path) {
         if !place.is_object() {
             *place = Value::Object(serde_json::Map::new());
         }
-        place = &mut place[step];
+        place = &mut place[step.as_ref()];
     }
     *place = value;
     Ok(())
 }
 
-/// The field of `fields` that `name` names, and its default: `door_mode` is `mode` in `door`.
-fn find_field<'a>(fields: &'a Value, name: &'a str) -> Option<(Vec<&'a str>, &'a Value)> {
-    if let Some(default) = fields.get(name).filter(|default| !default.is_object()) {
-        return Some((vec![name], default));
+/// Where a variable puts its value, and the default there: `door_mode` is `mode` in `door`. In a group without fields of its own, which
+/// takes any name, an underscore is a dot: `properties_sasl_password` is `sasl.password` in `properties`.
+fn find_field<'a>(fields: &'a Value, name: &'a str) -> Option<(Vec<Cow<'a, str>>, &'a Value)> {
+    let fields = fields.as_object()?;
+    if fields.is_empty() && !name.is_empty() {
+        return Some((vec![Cow::Owned(name.replace('_', "."))], &Value::Null));
     }
-    let inner = fields.as_object()?.iter().filter(|(_, value)| value.is_object());
-    inner.into_iter().find_map(|(group, fields)| {
+    if let Some(default) = fields.get(name).filter(|default| !default.is_object()) {
+        return Some((vec![Cow::Borrowed(name)], default));
+    }
+    let mut groups = fields.iter().filter(|(_, value)| value.is_object());
+    groups.find_map(|(group, fields)| {
         let (path, default) = find_field(fields, name.strip_prefix(group.as_str())?.strip_prefix('_')?)?;
-        Some(([group.as_str()].into_iter().chain(path).collect(), default))
+        Some(([Cow::Borrowed(group.as_str())].into_iter().chain(path).collect(), default))
     })
 }
 

@@ -14,6 +14,7 @@
 //! | `dead_letter` | what load set aside: listed, replayed or dropped |
 //! | `audit` | collectors' ledgers, Kafka, ClickHouse and the rollup compared |
 //! | `admin`, `telemetry` | health, metrics, logs, OTLP |
+//! | `ready` | asks processes whether they are ready, waits for the schema |
 //!
 //! Exactness stands on the identity of a report, not on any of these: each may be killed, doubled or rolled back at any
 //! time. A report may travel many times; its rows carry its name as their key and count once.
@@ -35,6 +36,7 @@ pub mod migrate;
 mod native;
 pub mod questions;
 mod ranges;
+pub mod ready;
 pub mod record;
 pub mod register;
 pub mod report;

@@ -2,10 +2,11 @@
 //!
 //! Thin: parses the command line and the configuration, builds the parts, waits for one signal, drains in order (intake,
 //! pipeline, producer, offsets, admin) and exits. Exit code 0: done; 1: failed, or `migrate check` or `audit` found differences, or
-//! `dead-letter` could not do all that was asked for; 2: bad arguments.
+//! `dead-letter` could not do all that was asked for, or `ready` found a process that is not; 2: bad arguments.
 
 use std::path::PathBuf;
 use std::process::exit;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -25,7 +26,7 @@ use weighbridge_aggregator::ingest::{self, IngestConfig};
 use weighbridge_aggregator::load::{self, LoadConfig};
 use weighbridge_aggregator::questions::{self, Question};
 use weighbridge_aggregator::store::Store;
-use weighbridge_aggregator::{migrate, register, telemetry};
+use weighbridge_aggregator::{migrate, ready, register, telemetry};
 
 #[derive(Parser)]
 #[command(name = "weighbridge-aggregator", version, about)]
@@ -62,6 +63,15 @@ enum Command {
         #[command(subcommand)]
         action: Migrate,
     },
+    /// Ask an admin port, or each behind a name, whether it is ready; exit code 1 when one is not.
+    Ready {
+        /// The admin port.
+        #[arg(default_value = "127.0.0.1:4751")]
+        address: String,
+        /// Ask again for so many seconds until all are.
+        #[arg(long, default_value_t = 0)]
+        wait_s: u64,
+    },
 }
 
 #[derive(Clone, Subcommand)]
@@ -73,7 +83,11 @@ enum Migrate {
         register: Option<PathBuf>,
     },
     /// Say in what the database is behind this binary; exit code 1 when it is.
-    Check,
+    Check {
+        /// Ask again for so many seconds until it is not, or until ClickHouse answers: for a container that starts before `migrate up`.
+        #[arg(long, default_value_t = 0)]
+        wait_s: u64,
+    },
     /// Print the schema as SQL, for this configuration (one server, shards, replicas). Asks no server.
     Plan,
 }
@@ -127,6 +141,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<i32> {
             Ok(DONE)
         }
         Command::Migrate { action } => run_migrate(&config, action).await.map(|()| DONE),
+        Command::Ready { address, wait_s } => {
+            ready::wait(&address, Duration::from_secs(wait_s)).await?;
+            Ok(DONE)
+        }
         Command::DeadLetter { action } => {
             let (answer, is_done) = dead_letter::run(&config, action).await?;
             print!("{answer}");
@@ -149,8 +167,8 @@ async fn run_migrate(config: &Config, action: Migrate) -> anyhow::Result<()> {
             migrate::create_topics(&config.kafka).await?;
         }
         Migrate::Plan => print!("{}", migrate::plan(&store)),
-        Migrate::Check => {
-            let differences = migrate::check(&store).await?;
+        Migrate::Check { wait_s } => {
+            let differences = ready::wait_for_schema(&store, Duration::from_secs(wait_s)).await?;
             for difference in &differences {
                 println!("{difference}");
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::aggregator::{DAY, Edge, Rig, counts, key, midnight, produce};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use weighbridge_catalog::Openness;
 use weighbridge_proto::cells::CellKey;
 use weighbridge_proto::v1::{Operation, Outcome, Vantage};
@@ -49,6 +49,9 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
         assert!(said.contains(expected), "{said}");
     };
     check("holds no migrations");
+    let mut waits = rig.command();
+    waits.args(["migrate", "check", "--wait-s", "600"]);
+    let mut waits = Process::start("waits", &waits, rig.folder.path());
 
     // Killed at any statement, again and again, then run to the end.
     for delay_ms in [5, 15, 30, 60, 100, 150, 250] {
@@ -60,6 +63,16 @@ async fn migrate_up_is_repeatable_and_check_names_what_differs() {
     }
     rig.run(&["migrate", "up"]);
     check("");
+    let ended = async {
+        loop {
+            match waits.ended() {
+                Some(status) => break status,
+                None => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let status = timeout(Duration::from_secs(120), ended).await.expect("the waiting check ends");
+    assert!(status.success(), "{}", waits.output());
     let tables = "SELECT groupArray(name) FROM (SELECT name FROM system.tables WHERE database = 'weighbridge' ORDER BY name)";
     let before = rig.clickhouse.query(tables).await;
     for name in TABLES {

@@ -21,6 +21,7 @@ mod end_to_end;
 mod envoy;
 mod faults;
 mod grafana;
+mod helm;
 mod litellm_truth;
 mod nginx;
 mod questions;

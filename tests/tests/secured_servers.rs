@@ -51,8 +51,12 @@ async fn kafka_by_tls_and_sasl() {
     }
     let mut edge = Edge::new(1);
     for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
+        // As in a container: the password is a variable.
+        config(&rig, &secured(mechanism, "a-password-that-is-wrong", &authority), &clickhouse);
+        let mut migrate = rig.command();
+        migrate.env("WEIGHBRIDGE_KAFKA_PROPERTIES_SASL_PASSWORD", PASSWORD).args(["migrate", "up"]);
+        assert!(migrate.output().unwrap().status.success(), "{mechanism}");
         config(&rig, &secured(mechanism, PASSWORD, &authority), &clickhouse);
-        rig.run(&["migrate", "up"]);
         let port = free_port();
         let listen = ("WEIGHBRIDGE_INGEST_LISTEN", format!("127.0.0.1:{port}"));
         let ingest = rig.stage(&["ingest"], &[listen]).await;

@@ -23,6 +23,20 @@ fn defaults_and_overrides() {
 }
 
 #[test]
+fn variables_name_properties_of_kafka() {
+    let secret = variable("WEIGHBRIDGE_KAFKA_PROPERTIES_SASL_PASSWORD", "0123");
+    let config = Config::parse("kafka: {properties: {sasl.mechanism: PLAIN}}", secret).unwrap();
+    let names: Vec<&String> = config.kafka.properties.keys().collect();
+    assert_eq!(names, ["sasl.mechanism", "sasl.password"]);
+    assert_eq!(config.kafka.properties["sasl.password"].expose(), "0123");
+    assert!(!format!("{config:?}").contains("0123"));
+    let own = variable("WEIGHBRIDGE_KAFKA_PROPERTIES_ENABLE_IDEMPOTENCE", "false");
+    assert!(Config::parse("", own).unwrap_err().to_string().contains("enable.idempotence"));
+    let nothing = variable("WEIGHBRIDGE_KAFKA_PROPERTIES_", "x");
+    assert_eq!(Config::parse("", nothing).unwrap_err().code(), "config_unknown_variable");
+}
+
+#[test]
 fn what_is_refused() {
     for (text, part) in [
         ("lode: {}", "lode"),
