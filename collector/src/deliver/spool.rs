@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Guarantees: `append` returns after the report and its name are on disk (file and folder fsynced); a report is there whole
-//! or not at all; only `acknowledge`, `set_aside` and the size bound take one away. Over `max_bytes` the oldest reports are
-//! dropped, and `take_dropped` tells how many requests were in them.
+//! or not at all; only `acknowledge`, `set_aside` and the size bound take one away. Over `max_bytes`, counted in blocks of the disk
+//! as a file takes them, the oldest reports are dropped, and `take_dropped` tells how many requests were in them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -29,7 +29,9 @@ use weighbridge_proto::report::{self, BootEpoch, COLLECTOR_ID_BYTES, CollectorId
 
 use crate::window::Sealed;
 
-/// Default bound: about 200,000 windows of 30 cells, four months at a minute.
+/// A file takes whole blocks of the disk; a report of 30 cells is a tenth of one.
+pub const BLOCK_BYTES: u64 = 4_096;
+/// Default bound: 16,384 windows, eleven days at a minute.
 pub const DEFAULT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Files kept in `refused/` and `damaged/`, each: enough to look at, no second spool.
 const MAX_SET_ASIDE: usize = 1_000;
@@ -157,7 +159,7 @@ impl Spool {
         if self.holds(position) {
             return Ok(());
         }
-        let size = sealed.bytes.len() as u64;
+        let size = on_disk(sealed.bytes.len());
         while self.bytes + size > self.max_bytes {
             let Some(oldest) = self.reports.keys().next().copied() else { break };
             self.dropped.requests += self.requests_in(oldest);
@@ -251,8 +253,9 @@ impl Spool {
                 .map(|identity| Position { boot_epoch: identity.boot_epoch, sequence: identity.sequence });
             match position.filter(|position| self.path(*position) == path) {
                 Some(position) => {
-                    self.reports.insert(position, bytes.len() as u64);
-                    self.bytes += bytes.len() as u64;
+                    let size = on_disk(bytes.len());
+                    self.reports.insert(position, size);
+                    self.bytes += size;
                 }
                 None => {
                     self.damaged += 1;
@@ -289,6 +292,11 @@ fn collector_id(folder: &Path) -> Result<CollectorId, SpoolError> {
 fn parse_id(text: &str) -> Option<CollectorId> {
     let number = u128::from_str_radix(text, 16).ok().filter(|number| text.len() == 32 && *number != 0)?;
     Some(CollectorId(number.to_be_bytes()))
+}
+
+/// Disk that a file of this length takes on the usual file systems. A volume with a limit (an `emptyDir`) counts so, too.
+fn on_disk(length: usize) -> u64 {
+    (length as u64).div_ceil(BLOCK_BYTES) * BLOCK_BYTES
 }
 
 /// Writes a file so that after it returns the whole file is there under its name, or nothing is.
