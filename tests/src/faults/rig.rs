@@ -16,9 +16,10 @@ use super::proxy::{Network, Proxy};
 use super::versions::Versions;
 use crate::clickhouse::ClickHouse;
 use crate::kafka::{Kafka, Listener};
-use crate::processes::{Process, free_port, release_binary};
+use crate::processes::{Process, free_port, http_client, release_binary};
 
 pub(super) const TOPIC: &str = "weighbridge.reports.v1";
+pub(super) const PARTITIONS: i32 = 6;
 /// A process answers its admin port within this time, on a machine that does other things.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// A stage drains within its own 20 s.
@@ -112,7 +113,7 @@ impl Rig {
     /// A configuration with Kafka at `kafka_port`, and the command that uses it.
     fn command(&self, name: &str, kafka_port: u16, clickhouse_port: u16, arguments: &[&str]) -> Command {
         let text = format!(
-            "kafka: {{bootstrap_servers: '127.0.0.1:{kafka_port}', topic: {TOPIC}, partitions: 6, replication_factor: 1}}\n\
+            "kafka: {{bootstrap_servers: '127.0.0.1:{kafka_port}', topic: {TOPIC}, partitions: {PARTITIONS}, replication_factor: 1}}\n\
              clickhouse: {{url: 'http://127.0.0.1:{clickhouse_port}'}}\n\
              ingest: {{delivery_timeout_ms: 3000, retry_after_ms: 200}}\n\
              load: {{flush_ms: 200, flush_rows: 2000, insert_send_timeout_s: 3, insert_end_timeout_s: 5, rollup_interval_s: 2}}\n\
@@ -211,6 +212,15 @@ impl Rig {
         }
     }
 
+    /// What every loader says of itself.
+    pub(super) async fn loaders_told(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for loader in &self.loaders {
+            told.push(loader.told().await);
+        }
+        told
+    }
+
     pub(super) async fn stop(self) {
         for stage in self.ingests.into_iter().chain(self.loaders) {
             stage.stop().await;
@@ -254,6 +264,21 @@ impl Stage {
 
     pub(super) async fn stop(mut self) {
         self.terminate().await;
+    }
+
+    /// What a loader says of itself, for whoever has to find out why something is missing.
+    async fn told(&self) -> String {
+        let answer = http_client().get(format!("http://{}/metrics", self.admin)).send().await;
+        let page = match answer {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => format!("weighbridge_load_ does not answer: {error}"),
+        };
+        let wanted = ["records_total", "reports_buffered", "partitions", "paused", "does not answer"];
+        let lines = page.lines().filter(|line| line.starts_with("weighbridge_load_"));
+        let lines: Vec<&str> = lines.filter(|line| wanted.iter().any(|name| line.contains(name))).collect();
+        let output = self.process.as_ref().map(Process::output).unwrap_or_default();
+        let last: Vec<&str> = output.lines().rev().take(5).collect();
+        format!("{}: {}; last lines, newest first: {}", self.name, lines.join(", "), last.join(" | "))
     }
 
     /// SIGSTOP or SIGCONT.

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, sleep};
+use weighbridge_aggregator::record;
 use weighbridge_proto::cells::Counts;
+use weighbridge_proto::report;
 
 use super::fleet::{Name, Truth};
 use super::gateways::Counted;
-use super::rig::{Rig, TOPIC};
+use super::rig::{PARTITIONS, Rig, TOPIC};
 
 /// Kafka gives the next dead letter, or the end, within this time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,8 +52,57 @@ pub(super) async fn reach(
         // Waiting for a loader; a run with a broken guarantee waits in vain.
         sleep(Duration::from_secs(2)).await;
     };
+    if !verdict.differences.is_empty() {
+        verdict.differences.extend(where_they_are(rig, truth, counted).await);
+    }
     verdict.differences.extend(dead_letters(rig, poison).await);
     verdict
+}
+
+/// Late or lost: how many reports are missing, how many of those Kafka has, and what the loaders say.
+async fn where_they_are(rig: &Rig, truth: &Truth, counted: &Counted) -> Vec<String> {
+    let held = held(rig, counted).await;
+    let is_missing = |(name, cells): &(&Name, &BTreeMap<u32, Counts>)| {
+        !cells.is_empty() && !truth.maybe.contains(*name) && !held.contains_key(*name)
+    };
+    let missing: HashSet<Name> = truth.reports.iter().filter(is_missing).map(|(name, _)| *name).collect();
+    let topic = names_in_topic(rig).await;
+    let in_kafka = missing.intersection(&topic).count();
+    let all = truth.reports.len();
+    let mut told =
+        vec![format!("{} of {all} reports are missing, {in_kafka} of them are in Kafka", missing.len())];
+    told.extend(rig.loaders_told().await);
+    told
+}
+
+/// Every report of the topic.
+async fn names_in_topic(rig: &Rig) -> HashSet<Name> {
+    let config = rig.kafka().client_config();
+    let read = move || {
+        let mut names = HashSet::new();
+        for partition in 0..PARTITIONS {
+            each_value(config.clone(), TOPIC, partition, |value| {
+                let identities = record::decode(value).flatten().filter_map(report::identity);
+                names.extend(identities.map(|identity| {
+                    (u128::from_be_bytes(identity.collector.0), identity.boot_epoch.0, identity.sequence.0)
+                }));
+            });
+        }
+        names
+    };
+    tokio::task::spawn_blocking(read).await.expect("the topic")
+}
+
+/// Reads a partition from its beginning to its end.
+fn each_value(mut config: ClientConfig, topic: &str, partition: i32, mut each: impl FnMut(&[u8])) {
+    config.set("group.id", "verdict").set("enable.partition.eof", "true");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    consumer.assign(&partitions).expect("an assignment");
+    while let Some(Ok(message)) = consumer.poll(LIMIT) {
+        each(message.payload().unwrap_or_default());
+    }
 }
 
 async fn compare(rig: &Rig, truth: &Truth, counted: &Counted) -> Verdict {
@@ -143,16 +195,10 @@ async fn dead_letters(rig: &Rig, poison: &[Bytes]) -> Vec<String> {
     let config = rig.kafka().client_config();
     let poison: HashSet<Bytes> = poison.iter().cloned().collect();
     let read = move || {
-        let mut config = config;
-        config.set("group.id", "verdict").set("enable.partition.eof", "true");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(&format!("{TOPIC}.dlq"), 0, Offset::Beginning).expect("a partition");
-        consumer.assign(&partitions).expect("an assignment");
         let mut letters = HashSet::new();
-        while let Some(Ok(message)) = consumer.poll(LIMIT) {
-            letters.insert(Bytes::copy_from_slice(message.payload().unwrap_or_default()));
-        }
+        each_value(config, &format!("{TOPIC}.dlq"), 0, |value| {
+            letters.insert(Bytes::copy_from_slice(value));
+        });
         letters
     };
     let letters = tokio::task::spawn_blocking(read).await.expect("the dead letters");
