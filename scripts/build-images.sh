@@ -19,10 +19,14 @@ for name in "$@"; do
     made_of=$( (cat "$file" && find "$stage/image" -printf '%P %m %s %T@ %l\n' | sort) | sha256sum)
     if [ "$made_of" != "$(cat "$stage/made-of" 2>/dev/null)" ] || ! "${podman[@]}" image exists "weighbridge/$name:$tag"; then
         mkdir -p "$target/images/empty"
+        old=$("${podman[@]}" image inspect --format '{{.Id}}' "weighbridge/$name:$tag" 2>/dev/null || true)
         # `--layers=false`: one layer, and no copies between steps.
         "${podman[@]}" build --quiet --layers=false --isolation chroot --build-context "build=$stage" \
             --file "$file" --tag "weighbridge/$name:$tag" "$target/images/empty" >/dev/null
         printf '%s\n' "$made_of" >"$stage/made-of"
+        new=$("${podman[@]}" image inspect --format '{{.Id}}' "weighbridge/$name:$tag")
+        # What it replaces has no name any more; in use, it stays.
+        [ -z "$old" ] || [ "$old" = "$new" ] || "${podman[@]}" image rm "$old" >/dev/null 2>&1 || true
     fi
     size=$("${podman[@]}" image inspect --format '{{.Size}}' "weighbridge/$name:$tag")
     say "weighbridge/$name:$tag $(numfmt --to=iec-i --suffix=B --format=%.1f "$size")"
