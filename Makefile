@@ -5,14 +5,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo build lint test demo faults bench fuzz clean-tools
+.PHONY: help setup setup-demo build images lint test demo faults bench fuzz clean-tools
 
 export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH)
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool, cargo-deny, Helm and Kubernetes' schemas into .tools, and Debian's Chromium; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool, cargo-deny, Helm and Kubernetes' schemas into .tools, and Debian's Chromium and Podman; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
@@ -25,6 +25,7 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, prom
 	scripts/install-kubernetes-validate.sh
 	scripts/install-cargo-deny.sh
 	scripts/install-chromium.sh
+	scripts/install-podman.sh
 
 setup-demo: ## Installs what `make demo` needs: ClickHouse
 	scripts/check-build-tools.sh
@@ -34,6 +35,11 @@ build: ## Builds what is delivered and what the tests start: the sidecar, the ag
 	scripts/build-collector.sh
 	scripts/build-sabotaged.sh
 	cargo build --release --locked -p weighbridge-aggregator -p weighbridge
+
+images: build ## Builds the container images with Podman and prints their sizes
+	scripts/install-podman.sh
+	scripts/install-clickhouse.sh
+	scripts/build-images.sh
 
 lint: ## Formatting, clippy with warnings as errors, licences and sources of dependencies
 	scripts/install-cargo-deny.sh
@@ -60,6 +66,7 @@ bench: build ## Runs the benches and the load tools
 	cargo bench --workspace --locked
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp
 	cargo run --release --locked -p weighbridge-tests --bin load-otlp -- --gzip
+	cargo run --release --locked -p weighbridge-tests --bin load-sidecar
 	scripts/install-kafka.sh
 	scripts/install-clickhouse.sh
 	cargo run --release --locked -p weighbridge-tests --bin load-ingest

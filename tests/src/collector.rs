@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::processes::{Process, free_port, http_client, release_binary};
 
 /// It starts in milliseconds; the machine may be building at the same time.
@@ -14,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub enum Input {
     /// OTLP spans.
     Traces,
+    /// OTLP spans of the GenAI conventions.
+    GenAiTraces,
     /// OTLP metrics.
     Metrics,
     /// LiteLLM's webhook.
@@ -74,13 +78,25 @@ impl Collector {
 
     /// As `start`, with all fields of its uplink.
     pub async fn start_with(folder: &Path, name: &str, input: Input, uplink: &str) -> Collector {
+        Collector::start_slow(folder, name, input, uplink, 10).await
+    }
+
+    /// As `start_with`, with windows of `window_s`.
+    pub async fn start_slow(
+        folder: &Path,
+        name: &str,
+        input: Input,
+        uplink: &str,
+        window_s: u32,
+    ) -> Collector {
         let [grpc, http, webhook, tap, admin] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let data = folder.join(format!("{name}-data"));
         let source = match input {
-            Input::Traces | Input::Metrics => {
-                let signal = if input == Input::Traces { "traces" } else { "metrics" };
+            Input::Traces | Input::GenAiTraces | Input::Metrics => {
+                let signal = if input == Input::Metrics { "metrics" } else { "traces" };
+                let profile = if input == Input::GenAiTraces { "genai" } else { "litellm" };
                 format!(
-                    "otlp: {{profile: litellm, signal: {signal}, grpc_listen: '{grpc}', http_listen: '{http}'}}"
+                    "otlp: {{profile: {profile}, signal: {signal}, grpc_listen: '{grpc}', http_listen: '{http}'}}"
                 )
             }
             Input::Webhook => format!("webhook: {{profile: litellm, listen: '{webhook}'}}"),
@@ -100,7 +116,7 @@ impl Collector {
             ),
         };
         let text = format!(
-            "data_folder: {}\nenvironment: production\nwindow_s: 10\nsource:\n  {source}\n\
+            "data_folder: {}\nenvironment: production\nwindow_s: {window_s}\nsource:\n  {source}\n\
              uplink: {{{uplink}}}\nadmin: {{listen: '{admin}'}}\n",
             data.display()
         );
@@ -139,6 +155,36 @@ impl Collector {
     pub async fn stop(&mut self) {
         let status = self.process.take().expect("a running collector").terminate(LIMIT).await;
         assert!(status.success(), "the collector ended with {status}");
+    }
+
+    /// Runs `drain` as a preStop hook does, with time enough: everything counted so far is acknowledged.
+    pub async fn drain(&self) {
+        let admin = self.admin.strip_prefix("http://").expect("an address with scheme");
+        let mut command = tokio::process::Command::new(release_binary("weighbridge-collector"));
+        command.args(["drain", "--admin", admin, "--wait-s", "60"]);
+        let output = command.output().await.expect("the collector's drain");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.contains("is acknowledged"), "{output:?}");
+    }
+
+    /// Stops its process until `resume`, as a machine without time for it would.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.process_id().cast_signed()).expect("the id of a process");
+        kill_process(id, signal).expect("a signal to the collector");
+    }
+
+    /// Everything it has printed.
+    pub fn output(&self) -> String {
+        self.process.as_ref().expect("a running collector").output()
     }
 
     /// The id of its process.

@@ -34,9 +34,15 @@ pub struct Envoy {
 impl Envoy {
     /// Starts it in front of the provider at `upstream` (`host:port`).
     pub async fn start(folder: &Path, upstream: &str, logs: &Logs) -> Envoy {
+        Envoy::start_patient(folder, upstream, logs, TIMEOUT).await
+    }
+
+    /// As `start`; it waits for the provider's whole answer as long as `timeout`.
+    pub async fn start_patient(folder: &Path, upstream: &str, logs: &Logs, timeout: Duration) -> Envoy {
         let (port, admin) = (free_port(), free_port());
         let config = folder.join("envoy.yaml");
-        std::fs::write(&config, configuration(port, admin, upstream, logs)).expect("Envoy's configuration");
+        std::fs::write(&config, configuration(port, admin, upstream, logs, timeout))
+            .expect("Envoy's configuration");
         let mut command = Command::new(tool("envoy/envoy"));
         command.arg("--config-path").arg(&config).args([
             "--disable-hot-restart",
@@ -61,7 +67,7 @@ impl Envoy {
     }
 }
 
-fn configuration(port: u16, admin: u16, upstream: &str, logs: &Logs) -> String {
+fn configuration(port: u16, admin: u16, upstream: &str, logs: &Logs, timeout: Duration) -> String {
     // What an operator writes; `gen_ai` and other names would do as well, these are the profile's.
     let fields = [
         ("response_code", "%RESPONSE_CODE%"),
@@ -104,7 +110,7 @@ fn configuration(port: u16, admin: u16, upstream: &str, logs: &Logs) -> String {
     include_str!("envoy.yaml")
         .replace("$ADMIN", &admin.to_string())
         .replace("$PORT", &port.to_string())
-        .replace("$TIMEOUT", &TIMEOUT.as_secs().to_string())
+        .replace("$TIMEOUT", &timeout.as_secs().to_string())
         .replace("$FILE", &logs.file.display().to_string())
         .replace("$JSON", &json.join(", "))
         .replace("$OTLP", &otlp.join(", "))

@@ -22,12 +22,14 @@ mod envoy;
 mod faults;
 mod grafana;
 mod helm;
+mod images;
 mod litellm_truth;
 mod nginx;
 mod questions;
 mod report;
 mod secured_servers;
 mod servers;
+mod sidecar;
 mod tap;
 
 #[test]

@@ -16,7 +16,7 @@
 //! Guarantees: one seed gives the same faults in the same order (not the same interleaving of the processes); loops are bounded
 //! in count and time. Does not judge speed.
 
-mod disk;
+pub mod disk;
 mod fault;
 mod fleet;
 mod gateways;

@@ -20,6 +20,8 @@ use crate::processes::{Process, free_port, http_client, release_binary};
 
 pub(super) const TOPIC: &str = "weighbridge.reports.v1";
 pub(super) const PARTITIONS: i32 = 6;
+/// A thousand faults write about a third of it.
+const KAFKA_DISK: &str = "1g";
 /// A process answers its admin port within this time, on a machine that does other things.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// A stage drains within its own 20 s.
@@ -65,7 +67,7 @@ impl Rig {
         let [for_ingest, for_load] = &listeners;
         let ingest_to_kafka = Proxy::start(for_ingest.advertised, for_ingest.port).await;
         let load_to_kafka = Proxy::start(for_load.advertised, for_load.port).await;
-        let kafka_disk = Disk::mount(&folder.join("kafka"));
+        let kafka_disk = Disk::mount(&folder.join("kafka"), KAFKA_DISK);
         let kafka = Kafka::start_with(folder, (free_port(), free_port()), &listeners).await;
         let clickhouse = ClickHouse::start(folder).await;
         let load_to_clickhouse = Proxy::start(free_port(), clickhouse.http_port).await;
