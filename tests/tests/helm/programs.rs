@@ -148,9 +148,9 @@ fn collectors_configurations_are_read_by_the_collector() {
                 "the kubelet asks at the pod's address"
             );
             assert_eq!(config.data_folder.to_str(), Some("/var/lib/weighbridge/data"));
-            // Files of 4 KiB for reports of 64 bytes (one cell: 70), the ledger and its predecessor, and what was set aside, twice 1,000 files: below
-            // the limit of the volume, over which the kubelet evicts the gateway's pod.
-            let files = config.spool.max_bytes / 64 * 4096 + 2000 * 4096;
+            // The spool, the ledger and its predecessor, and what was set aside, twice 1,000 files: below the limit of the volume, over which the
+            // kubelet evicts the gateway's pod.
+            let files = config.spool.max_bytes + 2000 * weighbridge_collector::deliver::spool::BLOCK_BYTES;
             assert!(files + 2 * weighbridge_collector::deliver::ledger::MAX_BYTES < 128 * 1024 * 1024);
         }
     }

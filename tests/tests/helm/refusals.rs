@@ -65,7 +65,7 @@ const REFUSED: &[(&str, &str)] = &[
         "sidecar.endpoint: is needed",
     ),
     (
-        "sidecar: {enabled: true, config: {source: {otlp: {}}, spool: {max_bytes: 67108864}}}",
+        "sidecar: {enabled: true, config: {source: {otlp: {}}, spool: {max_bytes: 67108865}}}",
         "sidecar.dataSizeLimit: must be raised with sidecar.config.spool.max_bytes",
     ),
     (

@@ -128,8 +128,8 @@ true
 {{- /* Kubelet asks at the pod's address; telemetry is taken on loopback only. */ -}}
 {{- $config := dict "data_folder" "/var/lib/weighbridge/data" "environment" "production" "uplink" $uplink -}}
 {{- $_ := set $config "admin" (dict "listen" "0.0.0.0:9464") -}}
-{{- /* A report is a file and takes a block of the disk, 4 KiB, for 64 bytes or more: 64 MiB at most, with 32 MiB of ledger below the 128 MiB
-of the volume. Over that the kubelet would evict the pod, and the gateway with it. */ -}}
-{{- $_ := set $config "spool" (dict "max_bytes" 1048576) -}}
+{{- /* The collector's default, written for the alert: with 32 MiB of ledger it stays below the 128 MiB of the volume, over which the kubelet
+would evict the pod, and the gateway with it. */ -}}
+{{- $_ := set $config "spool" (dict "max_bytes" 67108864) -}}
 {{- mergeOverwrite $config (deepCopy $sidecar.config) | toYaml -}}
 {{- end -}}

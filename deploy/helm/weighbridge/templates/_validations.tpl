@@ -137,8 +137,8 @@ sidecar.config.source: is needed with sidecar.enabled, for example {otlp: {profi
 sidecar.endpoint: is needed where ingest is not installed, for example https://ingest.example.org:4750
 {{- end }}
 {{- $spool := int64 (default 0 (default (dict) $sidecar.config.spool).max_bytes) -}}
-{{- if and (gt $spool 1048576) (eq $sidecar.dataSizeLimit "128Mi") }}
-sidecar.dataSizeLimit: must be raised with sidecar.config.spool.max_bytes, to 48Mi and 64 times of it; over it the kubelet evicts the gateway's pod
+{{- if and (gt $spool 67108864) (eq $sidecar.dataSizeLimit "128Mi") }}
+sidecar.dataSizeLimit: must be raised with sidecar.config.spool.max_bytes, to 48Mi more than it; over it the kubelet evicts the gateway's pod
 {{- end }}
 {{- if and $sidecar.clientCertificateSecret (or $sidecar.token $sidecar.useToken) }}
 sidecar.clientCertificateSecret: is set together with a token; keep one of them
