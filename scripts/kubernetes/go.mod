@@ -1,4 +1,4 @@
-module weighbridge.io/scripts/kubernetes
+module weighbridge.invalid/kubernetes
 
 go 1.26.0
 

@@ -1,6 +1,6 @@
 //go:build tools
 
-// What scripts/install-kubernetes.sh builds from Kubernetes.
+// Package tools names what scripts/install-kubernetes.sh builds from Kubernetes.
 package tools
 
 import (

@@ -1,4 +1,4 @@
-// The etcd server of the module next door: its own main is in a module that also brings etcd's tools.
+// The etcd server. Its own main is in a module that brings etcd's tools too.
 package main
 
 import (
