@@ -127,6 +127,20 @@ impl ApiServer {
         self.try_kubectl(&arguments, yaml).map(|answer| answer.warnings)
     }
 
+    /// Runs one line of a document in `folder` as a shell does, with kubectl and `programs` on its path. Gives what it printed.
+    ///
+    /// # Errors
+    /// Its exit code is not 0.
+    pub fn shell(&self, line: &str, folder: &Path, programs: &Path) -> Result<String, String> {
+        let kubectl = tool("kubernetes/kubectl");
+        let tools = kubectl.parent().expect("a folder").display();
+        let mut command = Command::new("sh");
+        command.args(["-euc", line]).current_dir(folder).env_clear();
+        command.env("PATH", format!("{tools}:{}:/usr/bin:/bin", programs.display()));
+        command.env("HOME", &self.folder).env("KUBECONFIG", &self.kubeconfig);
+        answer(&mut command, "").map(|answer| answer.output)
+    }
+
     /// Repeats `attempt` until it gives something: for admission policies, of which nothing tells when they are active.
     pub async fn until<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + POLICY_LIMIT;

@@ -8,8 +8,8 @@ mod api_server;
 mod clickhouse;
 #[path = "kubernetes/compose.rs"]
 mod compose;
-#[path = "kubernetes/documents.rs"]
-mod documents;
+#[path = "kubernetes/guide.rs"]
+mod guide;
 #[path = "kubernetes/policy.rs"]
 mod policy;
 #[path = "kubernetes/samples.rs"]

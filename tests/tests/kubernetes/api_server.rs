@@ -1,11 +1,12 @@
 //! Every object under `deploy/` is taken by a real API server, and what injects the collector does it there.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use weighbridge_tests::kubernetes::{ApiServer, as_stream, documents, kustomize};
-use weighbridge_tests::processes::{root, tool};
+use weighbridge_tests::processes::tool;
 
+use super::guide;
 use super::policy;
 use super::samples::{self, COLLECTOR, deploy};
 
@@ -25,6 +26,7 @@ async fn a_real_api_server_takes_every_object_and_injects_the_collector() {
     the_kustomize_component(&server, &collector);
     policy::injects_where_it_should(&server, &collector).await;
     policy::stands_aside_when_it_is_broken(&server).await;
+    guide::commands_do_what_they_say(&server);
 }
 
 fn define_custom_resources(server: &ApiServer) {
@@ -91,7 +93,9 @@ fn the_sidecar_by_hand(server: &ApiServer) -> Value {
     assert_eq!(stored["metadata"]["annotations"], Value::Null);
     let collector = first_init_container(&stored);
     assert_eq!(collector["restartPolicy"], "Always");
-    assert!(collector.get("readinessProbe").is_none() && collector["resources"]["limits"].get("cpu").is_none());
+    assert!(
+        collector.get("readinessProbe").is_none() && collector["resources"]["limits"].get("cpu").is_none()
+    );
     collector
 }
 
@@ -126,7 +130,10 @@ fn the_kustomize_component(server: &ApiServer, collector: &Value) {
     std::fs::write(folder.path().join("built.yaml"), &built).unwrap();
     let again = "resources: [built.yaml]\ncomponents: [../sidecar]\n";
     std::fs::write(folder.path().join("kustomization.yaml"), again).unwrap();
-    assert_eq!(sorted(documents(&kustomize(folder.path()).unwrap())), sorted(objects_without_hash(&objects, &config)));
+    assert_eq!(
+        sorted(documents(&kustomize(folder.path()).unwrap())),
+        sorted(objects_without_hash(&objects, &config))
+    );
 }
 
 /// A second pass names the ConfigMap as the component does; the hash belongs to the generator of the first.
@@ -147,7 +154,7 @@ fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
     objects
 }
 
-fn of_kind(objects: &[Value], kind: &str) -> Value {
+pub fn of_kind(objects: &[Value], kind: &str) -> Value {
     objects.iter().find(|object| object["kind"] == kind).unwrap().clone()
 }
 
@@ -172,12 +179,4 @@ pub fn first_init_container(pod: &Value) -> Value {
 
 pub fn names(containers: &Value) -> Vec<&str> {
     containers.as_array().into_iter().flatten().map(|container| container["name"].as_str().unwrap()).collect()
-}
-
-/// What helps to read a failure: the folder of the checkout.
-#[test]
-fn manifests_lie_where_the_documents_say() {
-    for file in ["deploy/sidecar/sidecar.yaml", "deploy/kustomize/sidecar/kustomization.yaml"] {
-        assert!(root().join(Path::new(file)).is_file(), "{file}");
-    }
 }

@@ -30,7 +30,10 @@ fn section(xml: &str, tag: &str) -> String {
         rest = comment.split_once("-->").unwrap().1;
     }
     text.push_str(rest);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("<password_sha256_hex>"));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.contains("<password_sha256_hex>"));
     lines.collect()
 }
 
@@ -63,7 +66,10 @@ fn examples_say_what_the_files_for_clickhouse_say() {
         let expected = grants(&users, user);
         assert!(expected.len() > 20, "{user}");
         assert_eq!(grants(in_example, user), expected, "{user}");
-        assert_eq!(settings["extraUsersConfig"]["users"][user]["grants"]["query"], expected.into_iter().collect::<Value>());
+        assert_eq!(
+            settings["extraUsersConfig"]["users"][user]["grants"]["query"],
+            expected.into_iter().collect::<Value>()
+        );
     }
     let compose = read("compose/clickhouse-users.xml");
     assert_eq!(grants(&compose, "weighbridge_migrator"), grants(in_example, "weighbridge_migrator"));
@@ -84,11 +90,16 @@ fn examples_say_what_the_files_for_clickhouse_say() {
 /// A secret's value stands in no file: everything refers to it.
 #[test]
 fn examples_refer_to_secrets() {
-    for file in ["examples/clickhouse-altinity.yaml", "examples/clickhouse-official.yaml", "examples/kafka-strimzi.yaml"] {
+    for file in [
+        "examples/clickhouse-altinity.yaml",
+        "examples/clickhouse-official.yaml",
+        "examples/kafka-strimzi.yaml",
+    ] {
         for line in read(file).lines().filter(|line| !line.trim_start().starts_with('#')) {
-            let tells = line.contains("password") && !["valueFrom", "@from_env", "passwordType", "secretKeyRef"]
-                .iter()
-                .any(|reference| line.contains(reference));
+            let tells = line.contains("password")
+                && !["valueFrom", "@from_env", "passwordType", "secretKeyRef"]
+                    .iter()
+                    .any(|reference| line.contains(reference));
             assert!(!tells, "{file}: {line}");
         }
     }
@@ -145,7 +156,10 @@ fn element(name: &str, value: &Value) -> String {
 async fn users_of_the_altinity_example_work() {
     let configuration = altinity();
     let file = |name: &str| configuration["files"][name].as_str().unwrap().to_owned();
-    let users = [("chop-generated-users.xml", generated_users(&configuration)), ("weighbridge.xml", file("users.d/weighbridge.xml"))];
+    let users = [
+        ("chop-generated-users.xml", generated_users(&configuration)),
+        ("weighbridge.xml", file("users.d/weighbridge.xml")),
+    ];
     work(&users, &file("config.d/weighbridge.xml")).await;
 }
 
@@ -158,7 +172,8 @@ async fn users_of_the_official_example_work() {
 #[tokio::test]
 async fn users_of_the_compose_file_work() {
     let from_env = "<password from_env=\"WEIGHBRIDGE_PASSWORD\"/>";
-    let passwords = read("compose/clickhouse-users.xml").replace(from_env, &format!("<password>{PASSWORD}</password>"));
+    let passwords =
+        read("compose/clickhouse-users.xml").replace(from_env, &format!("<password>{PASSWORD}</password>"));
     assert!(!passwords.contains("from_env"));
     let users = [("weighbridge.xml", read("clickhouse/users.xml")), ("zz-weighbridge.xml", passwords)];
     work(&users, &read("clickhouse/server.xml")).await;
@@ -192,16 +207,20 @@ async fn work(users: &[(&str, String)], server: &str) {
     assert_eq!(rollup::rebuild(&store("weighbridge_load"), &Clock::default()).await.unwrap(), 0);
     let url = clickhouse.url();
     let ask = async |sql: &str| {
-        let credentials = format!("{url}/?user=weighbridge_dashboards&password={PASSWORD}&max_execution_time=45");
+        let credentials =
+            format!("{url}/?user=weighbridge_dashboards&password={PASSWORD}&max_execution_time=45");
         let answer = http_client().post(credentials).body(sql.to_owned()).send().await.unwrap();
-        let code = answer.headers().get("X-ClickHouse-Exception-Code").map(|code| code.to_str().unwrap().to_owned());
+        let code =
+            answer.headers().get("X-ClickHouse-Exception-Code").map(|code| code.to_str().unwrap().to_owned());
         code.map_or(Ok(()), Err)
     };
     assert_eq!(ask("SELECT count() FROM weighbridge.traffic_split").await, Ok(()));
     assert_eq!(ask("SELECT count() FROM weighbridge.ledger").await, Err(NOT_ENOUGH_PRIVILEGES.to_owned()));
     // The server took the file: its own logs have an end.
     clickhouse.query("SYSTEM FLUSH LOGS").await;
-    let log = clickhouse.query("SELECT engine_full FROM system.tables WHERE database = 'system' AND name = 'query_log'").await;
+    let log = clickhouse
+        .query("SELECT engine_full FROM system.tables WHERE database = 'system' AND name = 'query_log'")
+        .await;
     assert!(log.contains("TTL event_date + toIntervalDay(3)"), "{log}");
     clickhouse.stop().await;
 }

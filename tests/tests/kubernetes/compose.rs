@@ -43,7 +43,9 @@ fn every_mounted_file_exists_and_ports_are_local() {
     let project = loaded(None).unwrap();
     let mut mounted = 0;
     for (name, service) in project["services"].as_object().unwrap() {
-        for volume in service["volumes"].as_array().into_iter().flatten().filter(|volume| volume["type"] == "bind") {
+        for volume in
+            service["volumes"].as_array().into_iter().flatten().filter(|volume| volume["type"] == "bind")
+        {
             let source = Path::new(volume["source"].as_str().unwrap());
             assert!(source.starts_with(root()) && source.exists(), "{name}: {}", source.display());
             assert_eq!(volume["read_only"], true, "{name}: {}", source.display());
@@ -56,7 +58,11 @@ fn every_mounted_file_exists_and_ports_are_local() {
         let tag = image.split_once(':').map(|(_, tag)| tag);
         assert!(tag.is_some_and(|tag| tag != "latest"), "{name}: {image} is not pinned");
         if image.starts_with("weighbridge/") {
-            assert_eq!((&service["read_only"], &service["user"]), (&true.into(), &"65532:65532".into()), "{name}");
+            assert_eq!(
+                (&service["read_only"], &service["user"]),
+                (&true.into(), &"65532:65532".into()),
+                "{name}"
+            );
             assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
         }
     }
@@ -71,7 +77,8 @@ fn the_aggregator_is_configured() {
     for (name, service) in project["services"].as_object().unwrap() {
         if service["image"].as_str().unwrap().starts_with("weighbridge/aggregator:") {
             let environment = service["environment"].as_object().cloned().unwrap_or_default();
-            let environment = environment.into_iter().map(|(key, value)| (key, value.as_str().unwrap().to_owned()));
+            let environment =
+                environment.into_iter().map(|(key, value)| (key, value.as_str().unwrap().to_owned()));
             let config = Config::parse(&read("compose/aggregator.yaml"), environment);
             let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(config.kafka.bootstrap_servers, "kafka:9092");
@@ -93,7 +100,8 @@ fn prometheus_takes_its_configuration() {
     std::fs::write(folder.path().join("prometheus.yaml"), read("compose/prometheus.yaml")).unwrap();
     std::fs::write(folder.path().join("rules.yaml"), read("prometheus/rules.yaml")).unwrap();
     let mut command = Command::new(tool("prometheus/usr/bin/promtool"));
-    let output = command.args(["check", "config", "prometheus.yaml"]).current_dir(folder.path()).output().unwrap();
+    let output =
+        command.args(["check", "config", "prometheus.yaml"]).current_dir(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -31,7 +31,8 @@ fn is_injected(pod: &Value) -> bool {
 
 /// `collector` is what the documented YAML becomes: the policy's must be the same.
 pub async fn injects_where_it_should(server: &ApiServer, collector: &Value) {
-    server.run(&["apply", "--server-side", "--filename=-"], &samples::read("kubernetes/admission-policy.yaml"));
+    server
+        .run(&["apply", "--server-side", "--filename=-"], &samples::read("kubernetes/admission-policy.yaml"));
     server.namespace("counted", &[(LABEL, "true")]);
     let mut attempts = 0;
     let first = server
@@ -129,4 +130,12 @@ pub async fn stands_aside_when_it_is_broken(server: &ApiServer) {
             (!is_injected(&stored) && names(&stored["spec"]["volumes"]).is_empty()).then_some(())
         })
         .await;
+    // docs/kubernetes.md names this metric.
+    let metrics = server.run(&["get", "--raw", "/metrics"], "").output;
+    let is_error = |line: &str| {
+        line.starts_with("apiserver_mutating_admission_policy_check_total{")
+            && line.contains("policy=\"weighbridge-sidecar\"")
+            && !line.contains("error_type=\"no_error\"")
+    };
+    assert!(metrics.lines().any(is_error));
 }

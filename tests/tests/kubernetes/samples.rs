@@ -23,7 +23,8 @@ pub fn read(relative: &str) -> String {
 
 /// Of a file in `deploy/`: the pod spec of its workload and the volumes and containers in it.
 fn pod_spec(relative: &str, pointer: &str) -> Value {
-    let found = documents(&read(relative)).into_iter().find_map(|document| document.pointer(pointer).cloned());
+    let found =
+        documents(&read(relative)).into_iter().find_map(|document| document.pointer(pointer).cloned());
     found.unwrap_or_else(|| panic!("{relative} has no {pointer}"))
 }
 
@@ -74,7 +75,10 @@ fn the_container_gates_nothing_and_may_nothing() {
     assert_eq!(collector["startupProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(collector["resources"]["requests"], json!({"cpu": "10m", "memory": "16Mi"}));
     assert_eq!(collector["resources"]["limits"], json!({"memory": "64Mi"}));
-    assert_eq!(collector["lifecycle"]["preStop"]["exec"]["command"], json!(["/weighbridge-collector", "drain"]));
+    assert_eq!(
+        collector["lifecycle"]["preStop"]["exec"]["command"],
+        json!(["/weighbridge-collector", "drain"])
+    );
     let expected = json!({
         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
@@ -87,7 +91,8 @@ fn the_container_gates_nothing_and_may_nothing() {
 fn collector_configurations() -> Vec<(String, String)> {
     let mut found = vec![("compose/collector.yaml".to_owned(), read("compose/collector.yaml"))];
     let built = kustomize(&deploy("kustomize/example")).unwrap();
-    for (name, text) in [("sidecar/sidecar.yaml", read("sidecar/sidecar.yaml")), ("kustomize/example", built)] {
+    for (name, text) in [("sidecar/sidecar.yaml", read("sidecar/sidecar.yaml")), ("kustomize/example", built)]
+    {
         for object in documents(&text).iter().filter(|object| object["kind"] == "ConfigMap") {
             found.push((name.to_owned(), object["data"]["collector.yaml"].as_str().unwrap().to_owned()));
         }
@@ -113,7 +118,8 @@ fn collector_configurations_parse_and_fit_the_mounts() {
 fn the_kafka_example_has_the_topics_of_the_program() {
     let objects = documents(&read("examples/kafka-strimzi.yaml"));
     let topic = config::Kafka::default().topic;
-    let of_kind = |kind: &str| -> Vec<&Value> { objects.iter().filter(|object| object["kind"] == kind).collect() };
+    let of_kind =
+        |kind: &str| -> Vec<&Value> { objects.iter().filter(|object| object["kind"] == kind).collect() };
     let topics: Vec<&str> =
         of_kind("KafkaTopic").iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(topics, [topic.clone(), kafka::dead_letter_topic(&topic), kafka::done_topic(&topic)]);
