@@ -1,4 +1,7 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, and `POST /drain` (`drain`).
+//!
+//! In Kubernetes it listens on every address of the pod, for probes and Prometheus. `/drain` is for this machine's own loopback only:
+//! not for other addresses of 127.0.0.0/8, from which a service mesh hands on what came from outside, and not for web pages.
 //!
 //! Metrics are read from the counting core and the spool when they are asked for; nothing is kept twice, and nothing is computed
 //! from something else, so that the equations can fail. At any quiet moment, exactly:
@@ -12,13 +15,16 @@
 //! All names begin with `weighbridge_collector_`. An item is what `discard` says. `reports_failed` could not be written to disk: they
 //! were never sealed, and their requests are in `requests_dropped`. `reports_settled_late` are among `reports_dropped`.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
-use http::StatusCode;
+use axum::extract::{ConnectInfo, State};
+use axum::routing::{get, post};
+use http::header::ORIGIN;
+use http::{HeaderMap, StatusCode, Uri};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text::encode};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -26,6 +32,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::deliver::uplink::{Outbox, UplinkStats};
+use crate::drain::{Drain, Drained};
 use crate::receiver::Gate;
 use crate::scrape::ScrapeStats;
 
@@ -59,6 +66,8 @@ pub struct Observed {
     pub seal: Arc<SealStats>,
     /// The scraper.
     pub scraped: Arc<ScrapeStats>,
+    /// Where the order to drain goes.
+    pub drain: Drain,
 }
 
 impl Observed {
@@ -122,7 +131,9 @@ impl Observed {
             (reports, bytes, spool.damaged())
         });
         let connected = i64::from(uplink.connected.load(Ordering::Relaxed));
+        let draining = i64::from(self.drain.begun().is_cancelled());
         let gauges = [
+            ("draining", "1 since the order to drain: what is counted leaves every second", None, draining),
             ("spool_reports", "Reports in the spool", None, reports as i64),
             ("spool", "Size of the spool", Some(Unit::Bytes), bytes as i64),
             ("spool_damaged_files", "Spool files set aside at start", None, damaged as i64),
@@ -174,18 +185,20 @@ impl Collector for AtScrape {
 struct AdminState {
     registry: Arc<Registry>,
     seal: Arc<SealStats>,
+    drain: Drain,
 }
 
-/// The admin endpoints.
+/// The admin endpoints. To be served with the peer's address.
 pub fn router(observed: Observed) -> Router {
-    let seal = Arc::clone(&observed.seal);
+    let (seal, drain) = (Arc::clone(&observed.seal), observed.drain.clone());
     let mut registry = Registry::default();
     registry.register_collector(Box::new(AtScrape(observed)));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(AdminState { registry: Arc::new(registry), seal })
+        .route("/drain", post(drain_now))
+        .with_state(AdminState { registry: Arc::new(registry), seal, drain })
 }
 
 /// Ready means listening; whether ingest is reachable is no reason to hold back the gateway.
@@ -197,6 +210,45 @@ async fn ready(State(state): State<AdminState>) -> (StatusCode, &'static str) {
     }
 }
 
+/// Answers 200 when everything counted before is acknowledged, 202 when that did not come within `wait_ms`.
+async fn drain_now(
+    State(state): State<AdminState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> (StatusCode, String) {
+    // A browser says where a page that posts comes from; nothing else does.
+    if !is_own_loopback(peer.ip()) || headers.contains_key(ORIGIN) {
+        return (
+            StatusCode::FORBIDDEN,
+            "draining is asked for from the same pod or machine only\n".to_owned(),
+        );
+    }
+    let wait = match uri.query().unwrap_or("wait_ms=0").strip_prefix("wait_ms=").map(str::parse) {
+        Some(Ok(wait_ms)) => Duration::from_millis(wait_ms),
+        _ => return (StatusCode::BAD_REQUEST, "write /drain or /drain?wait_ms=2000\n".to_owned()),
+    };
+    if !state.drain.begun().is_cancelled() {
+        tracing::info!("draining: what is counted leaves every second from now on");
+    }
+    match state.drain.order(wait).await {
+        Drained::Acknowledged => {
+            (StatusCode::OK, "draining; everything counted so far is acknowledged\n".to_owned())
+        }
+        Drained::Waiting { reports } => (
+            StatusCode::ACCEPTED,
+            format!(
+                "draining; not acknowledged within {} ms, {reports} reports are in the spool\n",
+                wait.as_millis()
+            ),
+        ),
+    }
+}
+
+fn is_own_loopback(peer: IpAddr) -> bool {
+    matches!(peer.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
+}
+
 async fn metrics(
     State(state): State<AdminState>,
 ) -> (StatusCode, [(http::HeaderName, &'static str); 1], String) {
@@ -206,5 +258,25 @@ async fn metrics(
     match encode(&mut text, &state.registry) {
         Ok(()) => (StatusCode::OK, content_type, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, content_type, String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_loopback_may_ask_to_drain() {
+        for (peer, expected) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("127.0.0.6", false),
+            ("10.1.2.3", false),
+            ("::ffff:10.1.2.3", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_own_loopback(peer.parse().unwrap()), expected, "{peer}");
+        }
     }
 }

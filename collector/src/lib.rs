@@ -12,6 +12,7 @@ pub mod config;
 pub mod count;
 pub mod deliver;
 pub mod discard;
+pub mod drain;
 pub mod intake;
 mod message;
 pub mod observation;

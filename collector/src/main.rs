@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -13,6 +14,7 @@ use weighbridge_collector::command::classify::classify;
 use weighbridge_collector::command::count::{CaptureSource, count};
 use weighbridge_collector::command::detect::detect;
 use weighbridge_collector::command::doctor::{self, DoctorArguments, DoctorError};
+use weighbridge_collector::command::drain;
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
@@ -39,6 +41,15 @@ enum Command {
         /// Configuration file.
         #[arg(long, default_value = "collector.yaml", env = "WEIGHBRIDGE_CONFIG")]
         config: PathBuf,
+    },
+    /// Tell the running collector that its gateway ends: what it counts leaves every second from now on. For preStop hooks.
+    Drain {
+        /// Admin port of the collector, host:port.
+        #[arg(long, default_value = drain::DEFAULT_ADMIN)]
+        admin: String,
+        /// Seconds to wait until everything counted so far is acknowledged, 0 to 60.
+        #[arg(long, default_value_t = drain::DEFAULT_WAIT_S, value_parser = clap::value_parser!(u64).range(..=60))]
+        wait_s: u64,
     },
     /// Check a configuration file and say what it means.
     Validate {
@@ -123,6 +134,10 @@ fn act(command: Command) -> anyhow::Result<()> {
     let today = Day::from_unix_seconds(now_ms / 1_000);
     match command {
         Command::Run { config } => run_until_signal(Config::load(&config)?),
+        Command::Drain { admin, wait_s } => {
+            let wait = Duration::from_secs(wait_s);
+            Ok(runtime()?.block_on(drain::drain(&admin, wait, &mut io::stderr().lock()))?)
+        }
         Command::Validate { config } => {
             let config = Config::load(&config)?;
             let read = config.dialect().map(|dialect| dialect.to_string());

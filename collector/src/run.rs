@@ -28,6 +28,7 @@ use crate::deliver::position::LogPositions;
 use crate::deliver::spool::{Spool, SpoolError};
 use crate::deliver::state_file::StateFile;
 use crate::deliver::uplink::{self, Outbox, UplinkStats};
+use crate::drain;
 use crate::intake::Intake;
 use crate::profile::prometheus::PagePlan;
 use crate::profile::rules::{self, ProfileError};
@@ -130,12 +131,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let outbox = Outbox::new(spool);
     let stats = Arc::new(UplinkStats::default());
     let scraped = Arc::new(ScrapeStats::default());
+    let (drain, mut orders) = drain::channel(outbox.clone());
     let observed = Observed {
         gate: gate.clone(),
         outbox: outbox.clone(),
         uplink: Arc::clone(&stats),
         seal: Arc::clone(&seal),
         scraped: Arc::clone(&scraped),
+        drain: drain.clone(),
     };
 
     let receiver_drain = match &config.source {
@@ -148,7 +151,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     serve_http(&mut admin_tasks, listener, admin::router(observed), stop_admin.clone());
 
     let mut receivers = JoinSet::new();
-    let resumed = Resumed { read_to: positions.committed(), state_file: state_file.clone(), stats: scraped };
+    let resumed = Resumed {
+        read_to: positions.committed(),
+        state_file: state_file.clone(),
+        stats: scraped,
+        draining: drain.begun().clone(),
+    };
     start_receivers(&mut receivers, &config, &gate, &resumed, &shutdown).await?;
     let dialer = Dialer::new(&config.uplink)?;
     let stop_uplink = CancellationToken::new();
@@ -162,9 +170,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         "collector started"
     );
 
-    sealer.run_until(&shutdown).await;
+    sealer.run_until(&mut orders, &shutdown).await;
+    // Who asks from here on learns that it ends.
+    drop(orders);
     seal.ready.store(false, Ordering::Relaxed);
-    drain(&mut receivers, receiver_drain).await;
+    end(&mut receivers, receiver_drain).await;
     sealer.finish().await;
     let drained =
         tokio::time::timeout(Duration::from_secs(config.uplink.drain_timeout_s), outbox.empty()).await;
@@ -179,7 +189,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     // A panic of the uplink task loses nothing: its reports are in the spool.
     let _ = sending.await;
     stop_admin.cancel();
-    drain(&mut admin_tasks, RECEIVER_DRAIN).await;
+    end(&mut admin_tasks, RECEIVER_DRAIN).await;
     Ok(())
 }
 
@@ -227,6 +237,7 @@ struct Resumed {
     read_to: Option<LogPosition>,
     state_file: StateFile,
     stats: Arc<ScrapeStats>,
+    draining: CancellationToken,
 }
 
 async fn start_receivers(
@@ -250,7 +261,8 @@ async fn start_receivers(
             serve_http(tasks, listen(webhook.listen).await?, http::webhook(gate.clone()), shutdown.clone());
         }
         Source::Prometheus(prometheus) => {
-            scrape::start(tasks, prometheus, gate, &resumed.state_file, &resumed.stats, shutdown)?;
+            let ends = scrape::Ends { shutdown: shutdown.clone(), draining: resumed.draining.clone() };
+            scrape::start(tasks, prometheus, gate, &resumed.state_file, &resumed.stats, &ends)?;
         }
         Source::Tap(source) => tap::start(tasks, source, listen(source.listen).await?, gate, shutdown)?,
         Source::AccessLog(log) => {
@@ -314,7 +326,8 @@ fn serve_http(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, sh
         }
     });
     tasks.spawn(async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(error) = server.await {
             tracing::warn!(%error, "HTTP receiver ended");
         }
@@ -322,9 +335,29 @@ fn serve_http(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, sh
 }
 
 /// Waits for tasks that were told to stop, and ends those that do not.
-async fn drain(tasks: &mut JoinSet<()>, limit: Duration) {
+async fn end(tasks: &mut JoinSet<()>, limit: Duration) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(limit, all).await.is_err() {
         tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, DEFAULT_DRAIN_TIMEOUT_S};
+
+    /// What Kubernetes gives a pod by default.
+    const GRACE_PERIOD: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_longest_end_by_default_fits_into_the_grace_period() {
+        let text = "data_folder: /tmp/w\nenvironment: production\n\
+            source: {tap: {profile: auto, listen: '127.0.0.1:11435', upstream: 'http://127.0.0.1:11434'}}\n\
+            uplink: {endpoint: 'http://127.0.0.1:1'}\n";
+        let Source::Tap(tap) = Config::parse(text, |_| None).unwrap().source else { panic!("tap") };
+        let receivers = Duration::from_secs(tap.drain_timeout_s).max(RECEIVER_DRAIN);
+        let uplink = Duration::from_secs(DEFAULT_DRAIN_TIMEOUT_S);
+        assert!(receivers + uplink + RECEIVER_DRAIN < GRACE_PERIOD);
     }
 }

@@ -1,7 +1,8 @@
 //! Scrapes `/metrics` pages: the network side of Prometheus sources.
 //!
 //! In: targets with their addresses and credentials. Out: pages, handed to `Gate`. Each target is asked every `interval_s`, spread
-//! over the interval, and once more at shutdown, so that the last window is whole.
+//! over the interval, every second while draining, because the gateway and its page may be gone before SIGTERM comes, and once more
+//! at shutdown, so that the last window is whole.
 //! Guarantees: pages are bounded before and after decompression, every request by `timeout_s`; a target that fails is told once
 //! when it begins to fail and once when it answers again, by its place in the configuration; nothing of a page, and no credential, is
 //! logged. Secrets are read from their files at every request, so a rotation needs no restart.
@@ -37,6 +38,9 @@ use crate::tls::{TlsError, client_config};
 /// Text first: OpenMetrics tells when a series began, the older format is understood by all.
 pub(crate) const ACCEPTED: &str =
     "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+/// Interval while draining.
+const DRAINING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a page could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -220,7 +224,16 @@ pub(crate) fn authorization(target: &ScrapeTarget) -> Result<Option<HeaderValue>
     Ok(Some(value))
 }
 
-/// Scrapes every target until `shutdown`, and once more then.
+/// When scraping ends, and when its end comes near.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// After one more page.
+    pub shutdown: CancellationToken,
+    /// From then on every second (`drain`).
+    pub draining: CancellationToken,
+}
+
+/// Scrapes every target until it is told to end, and once more then.
 ///
 /// # Errors
 /// A target's certificates cannot be read.
@@ -230,7 +243,7 @@ pub fn start(
     gate: &Gate,
     state_file: &StateFile,
     stats: &Arc<ScrapeStats>,
-    shutdown: &CancellationToken,
+    ends: &Ends,
 ) -> Result<(), ScrapeError> {
     let interval = Duration::from_secs(source.interval_s);
     // The profile was read when the configuration was checked.
@@ -238,12 +251,12 @@ pub fn start(
     for (place, target) in source.targets.iter().enumerate() {
         let scraper = Scraper::new(target, Duration::from_secs(source.timeout_s), gate.max_body_bytes())?
             .with_native_only(native_only.clone());
-        let (gate, stats, shutdown) = (gate.clone(), Arc::clone(stats), shutdown.clone());
+        let (gate, stats, ends) = (gate.clone(), Arc::clone(stats), ends.clone());
         let state_file = state_file.clone();
         // Spread, so that not all pages are in memory at once.
         let delay = interval / source.targets.len() as u32 * place as u32;
         let ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, interval);
-        tasks.spawn(async move { run(place, scraper, ticks, &gate, &state_file, &stats, &shutdown).await });
+        tasks.spawn(async move { run(place, scraper, ticks, &gate, &state_file, &stats, &ends).await });
     }
     Ok(())
 }
@@ -255,14 +268,20 @@ async fn run(
     gate: &Gate,
     state_file: &StateFile,
     stats: &ScrapeStats,
-    shutdown: &CancellationToken,
+    ends: &Ends,
 ) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut is_failing, mut is_several) = (false, false);
+    let (mut is_failing, mut is_several, mut is_draining) = (false, false, false);
     loop {
         let is_last = tokio::select! {
             _ = ticks.tick() => false,
-            () = shutdown.cancelled() => true,
+            () = ends.draining.cancelled(), if !is_draining => {
+                is_draining = true;
+                ticks = tokio::time::interval(ticks.period().min(DRAINING_INTERVAL));
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                continue;
+            }
+            () = ends.shutdown.cancelled() => true,
         };
         let target = Target { url: &scraper.target.url, model: &scraper.target.model };
         let keep = |met: &MetTarget, mark: u64| {

@@ -3,7 +3,8 @@
 //! In: the counting core and the time. Out: reports in the spool, once a second a checkpoint of the open window. Guarantees: a
 //! report that the disk does not take (full, read-only) waits in memory, up to `WAITING_BYTES`, and is tried again every second
 //! in its order; none is sent before it is on disk. Beyond the bound the oldest is dropped and counted, and the next reports
-//! say so.
+//! say so. While draining (`drain`) the open window is sealed every second, and at once when it is asked for, unless a report waits
+//! for the disk.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,7 @@ use crate::deliver::position::LogPositions;
 use crate::deliver::spool::{Dropped, SpoolError};
 use crate::deliver::state_file::StateFile;
 use crate::deliver::uplink::Outbox;
+use crate::drain::Orders;
 use crate::receiver::Gate;
 use crate::window::Sealed;
 
@@ -96,18 +98,22 @@ impl Sealer {
         }
     }
 
-    /// Seals and keeps until `shutdown`.
-    pub async fn run_until(&mut self, shutdown: &CancellationToken) {
+    /// Seals and keeps until `shutdown`, sooner while `orders` to drain were given.
+    pub async fn run_until(&mut self, orders: &mut Orders, shutdown: &CancellationToken) {
         loop {
             let due_in_ms = self.gate.edge().due_in_ms(self.gate.now_ms());
             let pause = Duration::from_millis(due_in_ms.clamp(1, PAUSE_MS));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+            let order = tokio::select! {
+                () = tokio::time::sleep(pause) => None,
+                order = orders.next() => Some(order),
                 () = shutdown.cancelled() => return,
-            }
+            };
+            // More reports would not leave sooner past one that the disk refused.
+            let is_early = orders.has_begun() && self.waiting.is_empty();
             let (sealed, open) = {
                 let mut edge = self.gate.edge();
-                let sealed = edge.tick(self.gate.now_ms());
+                let due = edge.tick(self.gate.now_ms());
+                let sealed = due.or_else(|| if is_early { edge.flush() } else { None });
                 let open = if sealed.is_none() { edge.checkpoint() } else { None };
                 (sealed, open)
             };
@@ -115,6 +121,10 @@ impl Sealer {
                 self.wait(sealed);
             }
             self.keep_waiting().await;
+            if let Some(order) = order {
+                // Whoever gave it may have stopped waiting.
+                let _ = order.send(self.waiting.is_empty());
+            }
             // A checkpoint stands after every sealed report, so it is not written before them.
             if let Some(open) = open.filter(|_| self.waiting.is_empty()) {
                 self.write_checkpoint(open).await;

@@ -1,14 +1,15 @@
 //! Windows: cuts the counts into reports. Pure; the caller passes the time and asks what to seal.
 //!
-//! In: payloads and the time. Out: sealed reports, one a window, also for windows without traffic, so that silence is told
+//! In: payloads and the time. Out: sealed reports, one a window or more, also for windows without traffic, so that silence is told
 //! apart from loss. Guarantees: sequences run 0, 1, 2, ... without gaps; an item counts in the window that is open when it
 //! is counted, by the collector's clock; `window_start` is a multiple of the length. A clock that steps (back, or ahead over
 //! several windows) ends the open window and begins one at the new time; no count is lost or moved by it. A checkpoint is the
 //! open window sealed as it is: it becomes the window's report if the process is killed, and is replaced by the next one if not.
+//! `flush` seals the open window before its end, so that a window may have several reports, told apart by their sequence.
 
 use bytes::Bytes;
 use weighbridge_catalog::Day;
-use weighbridge_proto::cells::{self, Cell};
+use weighbridge_proto::cells::{self, Cell, Counts};
 use weighbridge_proto::report::{self, BootEpoch, CollectorId, Identity, Sequence};
 use weighbridge_proto::v1::{Environment, GatewayProduct, Report, Vantage};
 
@@ -61,13 +62,15 @@ pub struct Edge {
     window: Window,
     /// The counter's revision at the last checkpoint.
     checkpointed: u64,
+    /// The counter's totals in the last report.
+    sealed: Counts,
 }
 
 impl Edge {
     /// Begins the first window at `now_ms` (Unix milliseconds).
     pub fn new(intake: Intake, header: Header, now_ms: u64) -> Edge {
         let window = Window { start: aligned(now_ms, header.window_s), sequence: 0, dropped_requests: 0 };
-        Edge { intake, header, window, checkpointed: 0 }
+        Edge { intake, header, window, checkpointed: 0, sealed: Counts::default() }
     }
 
     /// Where payloads go.
@@ -99,6 +102,11 @@ impl Edge {
         Some(sealed)
     }
 
+    /// Seals the open window before its end, if anything was counted since the last report. It stays open.
+    pub fn flush(&mut self) -> Option<Sealed> {
+        (self.intake.counter().totals() != self.sealed).then(|| self.seal())
+    }
+
     /// Ends every call on hold and seals the open window before its end, at shutdown.
     pub fn finish(&mut self) -> Sealed {
         self.intake.counter().finish_calls();
@@ -124,6 +132,7 @@ impl Edge {
         sealed.state = self.intake.state();
         self.window.sequence += 1;
         self.checkpointed = self.intake.counter().revision();
+        self.sealed = self.intake.counter().totals();
         sealed
     }
 }

@@ -255,6 +255,8 @@ async fn coverage_by_hand() {
     let reports = [
         report("2026-11-10 10:00:00", "1", 0, "litellm", 0, 600),
         report("2026-11-10 11:00:00", "1", 1, "litellm", 3, 601),
+        // Drained: the same window once more, covered once.
+        report("2026-11-10 11:00:00", "1", 2, "litellm", 3, 0),
         report("2026-11-09 11:00:00", "2", 5, "kong", 7, 0),
     ];
     let sql = "INSERT INTO weighbridge.reports (window_start, collector_id, boot_epoch, sequence, window_s, environment, vantage, \
@@ -265,7 +267,7 @@ async fn coverage_by_hand() {
     expect(
         &answers,
         "coverage_1d WHERE time = '2026-11-10 00:00:00' AND gateway_product = 'litellm'",
-        json!({"collectors": 1, "collectors_silent": 0, "reports": 2, "covered_s": 7_200, "partial_windows": 1, "late_windows": 1,
+        json!({"collectors": 1, "collectors_silent": 0, "reports": 3, "covered_s": 7_200, "partial_windows": 1, "late_windows": 1,
             "dropped_requests": 3, "requests": 4, "unknown_requests": 1}),
     )
     .await;
@@ -278,22 +280,22 @@ async fn coverage_by_hand() {
     expect(
         &answers,
         "coverage_1h WHERE time = '2026-11-10 11:00:00'",
-        json!({"collectors": 1, "reports": 1, "late_windows": 1, "partial_windows": 0, "requests": 3, "unknown_requests": 0}),
+        json!({"collectors": 1, "reports": 2, "covered_s": 3_600, "late_windows": 1, "partial_windows": 0, "requests": 3, "unknown_requests": 0}),
     )
     .await;
     // Both in the week of Monday the 9th: three days of collectors, one of them silent.
     expect(
         &answers,
         "coverage WHERE span = '2026-10-26'",
-        json!({"collector_days": 2, "silent_collector_days": 1, "reports": 3, "dropped_requests": 3, "requests": 4,
-            "unknown_share": 0.25, "partial_share": 1. / 3., "late_share": 1. / 3., "covered_share": 3. * 3_600. / (2. * 86_400.)}),
+        json!({"collector_days": 2, "silent_collector_days": 1, "reports": 4, "dropped_requests": 3, "requests": 4,
+            "unknown_share": 0.25, "partial_share": 1. / 4., "late_share": 1. / 4., "covered_share": 3. * 3_600. / (2. * 86_400.)}),
     )
     .await;
     let weeks = answers
         .clickhouse
         .query("SELECT sum(collector_days), sum(reports), sum(requests) FROM weighbridge.coverage_1w")
         .await;
-    assert_eq!(weeks, "2\t3\t4");
+    assert_eq!(weeks, "2\t4\t4");
 }
 
 /// The same sums at every grain of time and in every rollup.

@@ -45,9 +45,10 @@ fn default_connect_timeout() -> u64 {
     5
 }
 
-/// Two thirds of Kubernetes' default grace period: the rest is for the last reports.
+/// Half of Kubernetes' default grace period of 30 s: with the last reports (`uplink.drain_timeout_s`, 10) and the ends of connections
+/// it stays within it.
 fn default_drain_timeout() -> u64 {
-    20
+    15
 }
 
 impl TapSource {
@@ -103,7 +104,7 @@ mod tests {
         let config =
             with("profile: auto, listen: '127.0.0.1:11435', upstream: 'http://127.0.0.1:11434'").unwrap();
         let Source::Tap(tap) = &config.source else { panic!("tap") };
-        assert_eq!((tap.profile.name(), tap.max_connections, tap.drain_timeout_s), ("auto", 16_384, 20));
+        assert_eq!((tap.profile.name(), tap.max_connections, tap.drain_timeout_s), ("auto", 16_384, 15));
         with("listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
             .unwrap();
         let faults = [
