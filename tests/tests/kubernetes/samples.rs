@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use weighbridge_aggregator::{config, kafka};
 use weighbridge_collector::config::Config;
+use weighbridge_collector::deliver::ledger;
 use weighbridge_tests::kubernetes::{documents, kustomize};
 use weighbridge_tests::processes::root;
 
@@ -61,6 +62,7 @@ fn the_container_is_the_same_in_every_file() {
     }
     assert_eq!(container(&before, "containers"), &plain);
     assert_eq!(before["volumes"], sidecar["volumes"]);
+    assert_eq!(sidecar["volumes"][1]["emptyDir"]["sizeLimit"], "128Mi");
     assert!(before.get("initContainers").is_none());
 }
 
@@ -87,6 +89,13 @@ fn the_container_gates_nothing_and_may_nothing() {
     assert!(collector.get("env").is_none(), "identity is in the configuration, secrets are in a file");
 }
 
+/// `sizeLimit` of the volume.
+const VOLUME_BYTES: u64 = 128 * 1024 * 1024;
+/// What a file takes at least.
+const BLOCK_BYTES: u64 = 4096;
+/// A report of an empty window has its header, its names and its sums.
+const SMALLEST_REPORT_BYTES: u64 = 100;
+
 /// Texts of collector configurations and where they come from.
 fn collector_configurations() -> Vec<(String, String)> {
     let mut found = vec![("compose/collector.yaml".to_owned(), read("compose/collector.yaml"))];
@@ -110,6 +119,9 @@ fn collector_configurations_parse_and_fit_the_mounts() {
         if name != "compose/collector.yaml" {
             let token = config.uplink.token_file.unwrap();
             assert_eq!(token.to_str(), Some("/etc/weighbridge/credentials/token"), "{name}");
+            // Over the limit of the volume the kubelet evicts the pod, and the gateway with it.
+            let blocks = config.spool.max_bytes / SMALLEST_REPORT_BYTES * BLOCK_BYTES;
+            assert!(blocks + 2 * ledger::MAX_BYTES < VOLUME_BYTES, "{name}: {blocks}");
         }
     }
 }
