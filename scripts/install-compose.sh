@@ -14,6 +14,6 @@ say "building compose-config into .tools/compose"
 rm -rf "$folder"
 mkdir -p "$folder"
 cd "$module"
-CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags '-s -w' -o "$folder/compose-config" . >"$folder/build.log" 2>&1 ||
+GOTOOLCHAIN=local CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o "$folder/compose-config" . >"$folder/build.log" 2>&1 ||
     fail "compose-config does not build, see .tools/compose/build.log; it needs Go 1.26 or newer"
 stamp "$folder" "$wanted"

@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 module=$root/scripts/kubernetes
 folder=$tools/kubernetes
-wanted=$(cat "$module/go.sum" "$module/etcd/main.go" "${BASH_SOURCE[0]}" | sha256sum | cut -d' ' -f1)
+wanted=$(cat "$module/go.mod" "$module/go.sum" "$module/etcd/main.go" | sha256sum | cut -d' ' -f1)
 version=$(sed -n 's:^\tk8s.io/kubernetes ::p' "$module/go.mod")
 if installed "$folder" "$wanted" kube-apiserver; then
     say "Kubernetes $version is in .tools/kubernetes"
@@ -18,7 +18,8 @@ mkdir -p "$folder"
 cd "$module"
 minor=${version#v1.}
 at=k8s.io/component-base/version
-go build -mod=readonly -trimpath \
+# A newer Go is not fetched behind the user's back; the build says so if this one is too old.
+GOTOOLCHAIN=local go build -mod=readonly -trimpath -buildvcs=false \
     -ldflags "-s -w -X $at.gitVersion=$version -X $at.gitMajor=1 -X $at.gitMinor=${minor%%.*}" \
     -o "$folder/" k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl ./etcd >"$folder/build.log" 2>&1 ||
     fail "Kubernetes does not build, see .tools/kubernetes/build.log; it needs Go 1.26 or newer"
