@@ -126,12 +126,12 @@ fn the_kustomize_component(server: &ApiServer, collector: &Value) {
     }
     assert_eq!(names(&gateway["spec"]["initContainers"]), [COLLECTOR, "wait-for-database"]);
 
-    let folder = tempfile::tempdir_in(deploy("kustomize")).unwrap();
-    std::fs::write(folder.path().join("built.yaml"), &built).unwrap();
+    let (_folder, mine) = samples::beside_the_component();
+    std::fs::write(mine.join("built.yaml"), &built).unwrap();
     let again = "resources: [built.yaml]\ncomponents: [../sidecar]\n";
-    std::fs::write(folder.path().join("kustomization.yaml"), again).unwrap();
+    std::fs::write(mine.join("kustomization.yaml"), again).unwrap();
     assert_eq!(
-        sorted(documents(&kustomize(folder.path()).unwrap())),
+        sorted(documents(&kustomize(&mine).unwrap())),
         sorted(objects_without_hash(&objects, &config))
     );
 }

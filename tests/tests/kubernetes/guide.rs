@@ -5,7 +5,7 @@ use weighbridge_tests::kubernetes::{ApiServer, documents, kustomize};
 use weighbridge_tests::processes::{release_binary, root};
 
 use super::api_server::{names, of_kind, pod, sample_template};
-use super::samples::{COLLECTOR, deploy, read};
+use super::samples::{COLLECTOR, beside_the_component, deploy, read};
 
 fn guide() -> String {
     std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap()
@@ -42,12 +42,12 @@ fn blocks_of_yaml_are_what_they_say() {
     Config::parse(&yaml[0], |_| None).unwrap();
     assert_eq!(documents(&yaml[0]), documents(&read("kustomize/example/collector.yaml")));
 
-    let folder = tempfile::tempdir_in(deploy("kustomize")).unwrap();
+    let (_folder, mine) = beside_the_component();
     for file in ["gateway.yaml", "collector.yaml"] {
-        std::fs::copy(deploy("kustomize/example").join(file), folder.path().join(file)).unwrap();
+        std::fs::copy(deploy("kustomize/example").join(file), mine.join(file)).unwrap();
     }
-    std::fs::write(folder.path().join("kustomization.yaml"), &yaml[1]).unwrap();
-    let built = documents(&kustomize(folder.path()).unwrap());
+    std::fs::write(mine.join("kustomization.yaml"), &yaml[1]).unwrap();
+    let built = documents(&kustomize(&mine).unwrap());
     let gateway = of_kind(&built, "Deployment");
     assert_eq!(names(&gateway["spec"]["template"]["spec"]["initContainers"])[0], COLLECTOR);
 }

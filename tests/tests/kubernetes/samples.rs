@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use weighbridge_aggregator::{config, kafka};
 use weighbridge_collector::config::Config;
 use weighbridge_collector::deliver::ledger;
@@ -20,6 +21,19 @@ pub fn deploy(relative: &str) -> PathBuf {
 pub fn read(relative: &str) -> String {
     let path = deploy(relative);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A folder `mine` beside a copy of the component, outside the checkout.
+pub fn beside_the_component() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (component, mine) = (folder.path().join("sidecar"), folder.path().join("mine"));
+    for made in [&component, &mine] {
+        std::fs::create_dir(made).unwrap();
+    }
+    for entry in std::fs::read_dir(deploy("kustomize/sidecar")).unwrap().flatten() {
+        std::fs::copy(entry.path(), component.join(entry.file_name())).unwrap();
+    }
+    (folder, mine)
 }
 
 /// Of a file in `deploy/`: the pod spec of its workload and the volumes and containers in it.
