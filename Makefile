@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(CURDIR)/.tools/cargo-fuzz/bin:$(PATH
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool, cargo-deny, Helm and Kubernetes' schemas into .tools, and Debian's Chromium and Podman; does nothing when they are there
+setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, promtool, cargo-deny, Helm, Kubernetes' API server and schemas into .tools, and Debian's Chromium and Podman; does nothing when they are there
 	scripts/check-tools.sh
 	scripts/install-clickhouse.sh
 	scripts/install-kafka.sh
@@ -20,6 +20,9 @@ setup: ## Installs pinned ClickHouse, Kafka, LiteLLM, Envoy, nginx, Ollama, prom
 	scripts/install-envoy.sh
 	scripts/install-nginx.sh
 	scripts/install-ollama.sh
+	scripts/install-kubernetes.sh
+	scripts/install-crds.sh
+	scripts/install-compose.sh
 	scripts/install-promtool.sh
 	scripts/install-helm.sh
 	scripts/install-kubernetes-validate.sh

@@ -24,6 +24,7 @@ pub mod scrape;
 pub mod seal;
 pub mod shutdown;
 pub mod source;
+pub mod standby;
 pub mod tap;
 mod tls;
 pub mod window;

@@ -1,8 +1,10 @@
 //! `weighbridge-collector`: parses, builds, runs; everything else is in the library.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +20,7 @@ use weighbridge_collector::command::drain;
 use weighbridge_collector::command::preview::preview;
 use weighbridge_collector::config::Config;
 use weighbridge_collector::receiver::{Clock as _, SystemClock};
+use weighbridge_collector::standby::{self, Over};
 use weighbridge_collector::{run, shutdown};
 
 /// Exit code for a configuration or arguments that cannot be used (BSD `EX_USAGE`).
@@ -41,6 +44,9 @@ enum Command {
         /// Configuration file.
         #[arg(long, default_value = "collector.yaml", env = "WEIGHBRIDGE_CONFIG")]
         config: PathBuf,
+        /// For sidecars: when it cannot run, do not end, but answer probes at this address and try again every few seconds.
+        #[arg(long, value_name = "ADMIN")]
+        stand_by: Option<SocketAddr>,
     },
     /// Tell the running collector that its gateway ends: what it counts leaves every second from now on. For preStop hooks.
     Drain {
@@ -133,7 +139,7 @@ fn act(command: Command) -> anyhow::Result<()> {
     let now_ms = SystemClock.now_ms();
     let today = Day::from_unix_seconds(now_ms / 1_000);
     match command {
-        Command::Run { config } => run_until_signal(Config::load(&config)?),
+        Command::Run { config, stand_by } => run_until_signal(&config, stand_by),
         Command::Drain { admin, wait_s } => {
             let wait = Duration::from_secs(wait_s);
             Ok(runtime()?.block_on(drain::drain(&admin, wait, &mut io::stderr().lock()))?)
@@ -204,7 +210,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")
 }
 
-fn run_until_signal(config: Config) -> anyhow::Result<()> {
+fn run_until_signal(config: &Path, stand_by: Option<SocketAddr>) -> anyhow::Result<()> {
     // A level, not a filter by module: the filter's engine would be a tenth of the sidecar's code.
     let level = std::env::var("WEIGHBRIDGE_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
@@ -212,10 +218,28 @@ fn run_until_signal(config: Config) -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .init();
     let runtime = runtime()?;
-    let outcome = runtime.block_on(async {
+    let (outcome, over) = runtime.block_on(async {
         let shutdown = shutdown::on_signal()?;
-        run::run(config, shutdown).await.map_err(anyhow::Error::from)
-    });
+        let ran = match Config::load(config) {
+            Ok(config) => run::run(config, shutdown.clone()).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error.into()),
+        };
+        let over = match (&ran, stand_by) {
+            (Err(error), Some(address)) => {
+                tracing::error!("cannot run, nothing is counted; standing by: {error:#}");
+                standby::stand_by(address, format!("{error:#}"), &shutdown).await
+            }
+            _ => Over::Ended,
+        };
+        anyhow::Ok((ran, over))
+    })?;
     runtime.shutdown_background();
-    outcome
+    match over {
+        Over::Ended => outcome,
+        // This program from its beginning, in the same process: nothing of the attempt that failed is left.
+        Over::TryAgain => {
+            let itself = std::env::current_exe().context("where this program lies")?;
+            Err(process::Command::new(itself).args(std::env::args_os().skip(1)).exec().into())
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end tests: real Kafka, ClickHouse, LiteLLM, Envoy, nginx and Ollama, real Weighbridge binaries, a fake
+//! The harness of the end-to-end tests: real Kafka, ClickHouse, LiteLLM, Envoy, nginx, Ollama and Kubernetes, real Weighbridge binaries, a fake
 //! model provider, and a client that knows what it sent.
 //!
 //! Guarantees: everything listens on 127.0.0.1; only processes started here are signalled, and each dies with the
@@ -19,6 +19,7 @@ pub mod gguf;
 pub mod grafana;
 pub mod helm;
 pub mod kafka;
+pub mod kubernetes;
 pub mod litellm;
 pub mod nginx;
 pub mod ollama;

@@ -23,6 +23,7 @@ mod faults;
 mod grafana;
 mod helm;
 mod images;
+mod kubernetes;
 mod litellm_truth;
 mod nginx;
 mod questions;

@@ -25,7 +25,7 @@ true
   {{- if include "weighbridge.sidecar.isNative" . }}
   restartPolicy: Always
   {{- end }}
-  args: ["run", "--config", "/etc/weighbridge/collector.yaml"]
+  args: ["run", "--config", "/etc/weighbridge/collector.yaml", "--stand-by", "0.0.0.0:9464"]
   {{- with $sidecar.extraEnv }}
   env:
     {{- toYaml . | nindent 4 }}
