@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod api_server;
+mod chart;
 mod clickhouse;
 mod compose;
 mod guide;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use weighbridge_tests::kubernetes::{ApiServer, as_stream, documents, kustomize};
 use weighbridge_tests::processes::tool;
 
+use super::chart;
 use super::guide;
 use super::policy;
 use super::samples::{self, COLLECTOR, deploy};
@@ -22,6 +23,7 @@ async fn a_real_api_server_takes_every_object_and_injects_the_collector() {
     server.namespace("weighbridge", &[]);
     it_would_refuse_what_is_wrong(&server);
     every_object_is_taken(&server);
+    chart::every_rendered_object_is_taken(&server);
     let collector = the_sidecar_by_hand(&server);
     the_kustomize_component(&server, &collector);
     policy::injects_where_it_should(&server, &collector).await;
