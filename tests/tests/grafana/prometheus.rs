@@ -99,6 +99,10 @@ fn exported() -> BTreeSet<String> {
             }
         }
     }
+    // A page written out: the names of its types.
+    let written = read("collector/src/standby.rs");
+    let types = written.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    names.extend(types.map(str::to_owned));
     let source: String = read("collector/src/admin.rs").split_whitespace().collect::<Vec<_>>().join(" ");
     let between = |from: &str, to: &str| {
         let rest = source.split_once(from).unwrap_or_else(|| panic!("no {from}")).1;

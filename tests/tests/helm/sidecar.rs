@@ -80,7 +80,10 @@ fn it_is_what_was_agreed() {
         format!("weighbridge/collector:{version}"),
         "not the version of the gateway's chart"
     );
-    assert_eq!(container["args"], json!(["run", "--config", "/etc/weighbridge/collector.yaml", "--stand-by", "0.0.0.0:9464"]));
+    assert_eq!(
+        container["args"],
+        json!(["run", "--config", "/etc/weighbridge/collector.yaml", "--stand-by", "0.0.0.0:9464"])
+    );
     assert_eq!(
         container["ports"],
         json!([{"name": "http-metrics", "containerPort": 9464, "protocol": "TCP"}])

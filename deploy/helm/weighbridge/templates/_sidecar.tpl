@@ -25,6 +25,7 @@ true
   {{- if include "weighbridge.sidecar.isNative" . }}
   restartPolicy: Always
   {{- end }}
+  # --stand-by: if it cannot run (configuration, port, disk), it answers probes, says why, and tries again: the gateway starts.
   args: ["run", "--config", "/etc/weighbridge/collector.yaml", "--stand-by", "0.0.0.0:9464"]
   {{- with $sidecar.extraEnv }}
   env:
@@ -84,6 +85,7 @@ true
     sources:
       - configMap:
           name: {{ $sidecar.configMap }}
+          optional: true
           items:
             - {key: collector.yaml, path: collector.yaml}
       - secret:
