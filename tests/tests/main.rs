@@ -16,6 +16,7 @@ mod cluster;
 mod conservation;
 mod dead_letter;
 mod demo;
+mod documents;
 mod door;
 mod end_to_end;
 mod envoy;
