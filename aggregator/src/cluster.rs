@@ -42,6 +42,12 @@ pub struct Shard {
     pub count: u16,
 }
 
+impl Default for Shard {
+    fn default() -> Self {
+        Shard { index: 0, count: 1 }
+    }
+}
+
 impl Shard {
     /// Whether the reports of a collector belong here. By its random id, which never changes: all its rows meet in one place.
     pub fn holds(self, collector_id: &[u8; 16]) -> bool {

@@ -75,6 +75,7 @@ async fn two_shards_say_what_one_server_says() {
     }
     assert_eq!(sums, [sent, 1, sent + 1]);
     assert_split(&rig, &shards[1]);
+    assert_audits(&rig, &shards);
     for load in loads.into_iter().chain([one]) {
         load.stop().await;
     }
@@ -190,6 +191,25 @@ fn assert_split(rig: &Rig, server: &ClickHouse) {
     let (one, both) = (split(&[]), split(&[("WEIGHBRIDGE_CLICKHOUSE_URL", server.url()), all]));
     assert!(one.contains("requests"), "{one}");
     assert_eq!(one, both);
+}
+
+/// Each shard holds what Kafka has of it; over all of them there is nothing to compare with.
+fn assert_audits(rig: &Rig, shards: &[ClickHouse]) {
+    let audit = |environment: &[(&'static str, String)]| {
+        let mut command = rig.command();
+        command.args(["audit", "--from", "2026-11-10"]).envs(environment.iter().cloned());
+        command.output().unwrap()
+    };
+    for (shard, server) in (0..SHARDS).zip(shards) {
+        let mut environment = of_shard(server, shard);
+        let output = audit(&environment);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+        environment.push(("WEIGHBRIDGE_CLICKHOUSE_DATABASE", "weighbridge_all".to_owned()));
+        let output = audit(&environment);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains("over all shards"), "{told}");
+    }
 }
 
 #[tokio::test]

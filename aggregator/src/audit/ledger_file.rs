@@ -116,6 +116,9 @@ fn parse(bytes: &[u8], read: &mut Read) -> Option<Result<Line, serde_json::Error
 fn add(line: &Line, sent: &topic::Read, epochs: &mut Epochs, read: &mut Read) -> Option<()> {
     let id = u128::from_str_radix(&line.collector_id, 16).ok();
     let id = id.filter(|_| line.collector_id.len() == COLLECTOR_ID_BYTES * 2)?;
+    if !sent.shard.holds(&id.to_be_bytes()) {
+        return Some(());
+    }
     let name = EpochName { collector: CollectorId(id.to_be_bytes()), boot_epoch: BootEpoch(line.boot_epoch) };
     let mut counts = Counts::default();
     for cell in &line.cells {

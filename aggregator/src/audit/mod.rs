@@ -4,6 +4,7 @@
 //! its stage, collector, boot epoch and sequences; what is accounted for and told; how much was looked at.
 //! Guarantees: reads only; joins no group and commits nothing. Streams: memory grows with the boot epochs that are met, not with
 //! their reports (see `state`). What Kafka no longer keeps is told as not retained, never as lost.
+//! Where ClickHouse has shards it compares one: the tables and the reports of the shard of `load.shard`.
 //! Does not guarantee: that a lost tail of a boot epoch is seen without the collector's ledger. An audit of a span that is still
 //! being loaded tells what load has yet to read; it is not a difference.
 //!
@@ -36,6 +37,7 @@ pub use state::EpochName;
 
 use crate::bounded::ReadError;
 use crate::clock::Clock;
+use crate::cluster::Shard;
 use crate::config::Config;
 use crate::load::rollup::oldest_kept_s;
 use crate::ranges::Ranges;
@@ -280,6 +282,13 @@ pub async fn run(config: &Config, arguments: &AuditArguments, clock: &Clock) -> 
     let mut findings = Findings::default();
     let windows = kept(arguments.windows(clock.unix_s())?, config, clock, &mut findings)?;
     let store = Store::new(&config.clickhouse)?;
+    if tables::are_of_all_shards(&store).await? {
+        let problem = format!(
+            "{} is over all shards; audit each shard with the configuration of its loaders",
+            store.database()
+        );
+        return Err(AuditError::Argument { option: "clickhouse.database", problem });
+    }
     let (mut epochs, mut looked_at, topic) = read_outside(config, arguments, windows, clock).await?;
     let stored = tables::read(&store, windows, &topic.spans, &mut epochs).await?;
     looked_at.clickhouse_reports = stored.reports;
@@ -353,9 +362,10 @@ async fn read_outside(
     let begin_ms = i64::try_from(windows.from.saturating_sub(ahead_s) * 1_000).unwrap_or(0);
     let now_ms = i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX);
     let files = arguments.ledger.clone();
+    let shard = Shard { index: config.load.shard, count: config.load.shards };
     let reading = move || {
         let mut epochs = Epochs::default();
-        let task = topic::Task { kafka: &kafka, group_id: &group_id, windows, begin_ms, now_ms };
+        let task = topic::Task { kafka: &kafka, group_id: &group_id, windows, begin_ms, now_ms, shard };
         // A file that cannot be opened is told before a topic is read for nothing.
         let mut written = ledger_file::Read::default();
         ledger_file::probe(&files)?;

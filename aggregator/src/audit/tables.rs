@@ -36,6 +36,14 @@ SELECT toUInt32(hour) AS hour_s, ledger_requests, rollup_requests, ledger_attemp
 ledger_output_tokens, rollup_output_tokens, ledger_digest, rollup_digest FROM {database}.rollup_audit \
 WHERE hour >= toDateTime({from}, 'UTC') AND hour < toDateTime({to}, 'UTC')";
 
+const DISTRIBUTED: &str = "\
+SELECT count() FROM system.tables WHERE database = '{database}' AND name = 'ledger' AND engine = 'Distributed'";
+
+/// Whether the database only reads from shards, see `cluster`.
+pub(crate) async fn are_of_all_shards(store: &Store) -> Result<bool, StoreError> {
+    Ok(store.rows::<u64>(DISTRIBUTED).await? != [0])
+}
+
 #[derive(Row, Deserialize)]
 struct Stored {
     window_start_s: u32,

@@ -8,6 +8,7 @@ use weighbridge_proto::report;
 use super::arguments::Windows;
 use super::state::{Content, EpochName, Epochs, StoredAs};
 use crate::bounded::{Begin, Go, ReadError, Span, TopicReader};
+use crate::cluster::Shard;
 use crate::{config, kafka, record};
 
 /// What was read of Kafka.
@@ -26,6 +27,8 @@ pub(crate) struct Read {
     pub(crate) kept_since_ms: i64,
     /// What a boot epoch is called in ClickHouse.
     pub(crate) stored_as: StoredAs,
+    /// Whose reports these are; those of others were left out.
+    pub(crate) shard: Shard,
 }
 
 /// What to read.
@@ -37,6 +40,8 @@ pub(crate) struct Task<'a> {
     /// First time at which a report of the span can have come to Kafka, Unix milliseconds.
     pub(crate) begin_ms: i64,
     pub(crate) now_ms: i64,
+    /// Whose tables Kafka is compared with.
+    pub(crate) shard: Shard,
 }
 
 /// Adds the reports of the topic. Blocks.
@@ -44,7 +49,7 @@ pub(crate) fn read(task: Task<'_>, epochs: &mut Epochs) -> Result<Read, ReadErro
     let reader = TopicReader::new(task.kafka, task.group_id, &task.kafka.topic)?;
     let spans = reader.spans(Begin::Time(task.begin_ms))?;
     let committed = reader.committed(&spans)?;
-    let mut read = Read::default();
+    let mut read = Read { shard: task.shard, ..Read::default() };
     // Where reading begins with the oldest record that is left, older ones may have been of the span.
     let mut shortened: HashSet<i32> =
         spans.iter().filter(|(_, span)| span.low > 0 && span.start == span.low).map(|span| *span.0).collect();
@@ -82,6 +87,9 @@ fn take(
             read.not_reports += 1;
             continue;
         };
+        if !read.shard.holds(&report.identity.collector.0) {
+            continue;
+        }
         let sequence = report.identity.sequence.0;
         let own = EpochName::from(report.identity);
         let stored = sender.map_or(own.collector, |sender| sender.collector);
@@ -141,6 +149,19 @@ mod tests {
             "a copy that load has yet to read is nothing to wait for"
         );
         assert_eq!(epoch.kafka_elsewhere.to_string(), "3");
+    }
+
+    #[test]
+    fn another_shards_reports_are_left_out() {
+        let windows = Windows { from: 600, to: 1_200 };
+        let value = record::encode([sealed(1, 600).as_slice(), b"poison"]);
+        // The id ends with 0x0707, which is odd.
+        for (index, reports) in [(0, 0), (1, 1)] {
+            let shard = Shard { index, count: 2 };
+            let (mut epochs, mut read) = (Epochs::default(), Read { shard, ..Read::default() });
+            take((&value, None), false, windows, &mut epochs, &mut read);
+            assert_eq!((read.reports, read.not_reports, epochs.len() as u64), (reports, 1, reports));
+        }
     }
 
     #[test]

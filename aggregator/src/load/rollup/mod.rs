@@ -106,7 +106,7 @@ impl Rollup {
 /// # Errors
 /// The first statement that failed. Days before it are rebuilt.
 pub async fn rebuild(store: &Store, clock: &Clock) -> Result<usize, StoreError> {
-    rebuild_with(store, clock, Shard { index: 0, count: 1 }, |_, _| ()).await
+    rebuild_with(store, clock, Shard::default(), |_, _| ()).await
 }
 
 async fn rebuild_with(
