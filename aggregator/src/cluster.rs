@@ -23,7 +23,7 @@ const OVERVIEW: &str = "_all";
 /// Tables without shard: each server holds all rows.
 const EVERYWHERE: [&str; 4] = ["migrations", "models", "providers", "model_periods"];
 /// How a statement begins that names what it makes or changes. The name follows.
-const DEFINITIONS: [&str; 7] = [
+const DEFINITIONS: [&str; 8] = [
     "CREATE DATABASE IF NOT EXISTS ",
     "CREATE TABLE IF NOT EXISTS ",
     "CREATE OR REPLACE TABLE ",
@@ -31,6 +31,7 @@ const DEFINITIONS: [&str; 7] = [
     "CREATE OR REPLACE DICTIONARY ",
     "ALTER TABLE ",
     "SYSTEM RELOAD DICTIONARY ",
+    "SYSTEM SYNC REPLICA ",
 ];
 
 /// Which collectors a loader stores: shard `index` of `count`.
@@ -243,6 +244,10 @@ mod tests {
             define("CREATE TABLE IF NOT EXISTS weighbridge.models_stage AS weighbridge.models"),
             "CREATE TABLE IF NOT EXISTS weighbridge.models_stage ON CLUSTER 'main' AS weighbridge.models \
              ENGINE = MergeTree ORDER BY id\nSETTINGS non_replicated_deduplication_window = 0"
+        );
+        assert_eq!(
+            define("SYSTEM SYNC REPLICA weighbridge.models"),
+            "SYSTEM SYNC REPLICA ON CLUSTER 'main' weighbridge.models"
         );
         let alter = define("ALTER TABLE weighbridge.ledger\n    ADD COLUMN IF NOT EXISTS b UInt8");
         assert_eq!(

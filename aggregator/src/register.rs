@@ -99,6 +99,12 @@ pub(crate) async fn fill(store: &Store, register: &RegisterExport) -> Result<(),
         store.run(&format!("TRUNCATE TABLE {{database}}.{table}_stage")).await?;
         info!(table, rows = rows.len(), version, "register filled");
     }
+    if store.is_replicated() {
+        // A dictionary that is loaded before its server has the rows would keep the old ones.
+        for table in TABLES {
+            store.define(&format!("SYSTEM SYNC REPLICA {{database}}.{table}")).await?;
+        }
+    }
     for dictionary in DICTIONARIES {
         store.define(&format!("SYSTEM RELOAD DICTIONARY {{database}}.{dictionary}")).await?;
     }

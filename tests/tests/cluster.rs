@@ -225,6 +225,10 @@ async fn every_statement_of_a_replicated_cluster_is_sql_that_the_server_reads() 
         let parsed = rig.clickhouse.query(&format!("EXPLAIN AST {sql}")).await;
         assert!(!parsed.is_empty(), "{sql}");
     }
+    for sql in ["SYSTEM SYNC REPLICA ON CLUSTER 'main' a.b", "SYSTEM RELOAD DICTIONARY ON CLUSTER 'main' a.b"]
+    {
+        rig.clickhouse.query(&format!("EXPLAIN AST {sql}")).await;
+    }
     let replicated = statements.iter().filter(|sql| sql.contains("ENGINE = Replicated")).count();
     let tables = rig_tables(&rig).await;
     assert_eq!(replicated, tables, "every table but the stages of the register, which are copies of one");
