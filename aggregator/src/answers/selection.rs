@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn a_maker_is_all_of_its_models() {
         let asked =
-            SelectionArguments { developer: Some("openai".to_owned()), ..SelectionArguments::default() };
+            SelectionArguments { developer: Some("OpenAI".to_owned()), ..SelectionArguments::default() };
         let condition = asked.selection().unwrap().condition();
-        let made = embedded().models().filter(|model| model.developer() == "openai").count();
+        let made = embedded().models().filter(|model| model.developer() == "OpenAI").count();
         assert!(made > 10 && condition.matches(',').count() == made - 1, "{condition}");
     }
 }
