@@ -10,7 +10,7 @@ use weighbridge_aggregator::migrate;
 use weighbridge_aggregator::store::Store;
 use weighbridge_tests::answers::insert_cells;
 use weighbridge_tests::clickhouse::ClickHouse;
-use weighbridge_tests::processes::free_port;
+use weighbridge_tests::processes::{free_port, root};
 
 /// Organisations (contributors 100 and 200) with a collector on each shard, retention over months, fallbacks.
 const CELLS: &str = "
@@ -232,6 +232,24 @@ async fn every_statement_of_a_replicated_cluster_is_sql_that_the_server_reads() 
     let replicated = statements.iter().filter(|sql| sql.contains("ENGINE = Replicated")).count();
     let tables = rig_tables(&rig).await;
     assert_eq!(replicated, tables, "every table but the stages of the register, which are copies of one");
+}
+
+/// What the operations guide says to ClickHouse, as its parser reads it.
+#[tokio::test]
+async fn statements_of_the_operations_guide_are_sql() {
+    let rig = Rig::with_clickhouse().await;
+    let guide = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let code = guide.split('`').skip(1).step_by(2);
+    let statements: Vec<&str> = code
+        .filter(|code| ["BACKUP ", "RESTORE ", "INSERT ", "ALTER "].iter().any(|verb| code.starts_with(verb)))
+        .collect();
+    assert!(statements.len() >= 3, "{statements:?}");
+    for sql in statements {
+        // Dots stand for an address.
+        let sql = sql.replace("remote(...)", "remote('old:9000', weighbridge.ledger)");
+        let parsed = rig.clickhouse.query(&format!("EXPLAIN AST {sql}")).await;
+        assert!(!parsed.is_empty(), "{sql}");
+    }
 }
 
 /// Tables that `migrate up` makes with an engine of their own, on one server.
