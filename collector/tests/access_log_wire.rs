@@ -21,11 +21,10 @@ use weighbridge_collector::discard::Refusal;
 use weighbridge_collector::intake::{Accepted, Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::access_log::LogProfile;
 use weighbridge_collector::receiver::{Clock, Gate, grpc};
-use weighbridge_collector::window::{Edge, Header};
+use weighbridge_collector::window::Edge;
 use weighbridge_proto::cells::{Cell, Counts};
 use weighbridge_proto::codec::RawCodec;
-use weighbridge_proto::report::{BootEpoch, CollectorId};
-use weighbridge_proto::v1::{Environment, GatewayProduct, Outcome, Vantage};
+use weighbridge_proto::v1::{GatewayProduct, Outcome};
 
 fn log_intake(profile: &str) -> Intake {
     intake(LogProfile::from_name(profile).unwrap(), 0)
@@ -327,14 +326,7 @@ impl Clock for AtNoon {
 
 #[tokio::test]
 async fn envoy_streams_messages_over_grpc() {
-    let header = Header {
-        collector: CollectorId([1; 16]),
-        boot_epoch: BootEpoch(1),
-        window_s: 60,
-        environment: Environment::Production,
-        vantage: Vantage::Gateway,
-        gateway_product: GatewayProduct::EnvoyAiGateway,
-    };
+    let header = common::header(GatewayProduct::EnvoyAiGateway);
     let edge = Edge::new(log_intake("envoy-ai-gateway"), header, NOON_MS);
     let gate = Gate::new(edge, Arc::new(AtNoon), Signal::Als, 64 * 1024);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

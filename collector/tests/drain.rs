@@ -22,10 +22,10 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use weighbridge_collector::intake::{Encoding, Now, Signal as Kind};
 use weighbridge_collector::profile::Profile;
-use weighbridge_collector::window::{Edge, Header};
-use weighbridge_proto::report::{self, BootEpoch, CheckedReport, CollectorId};
+use weighbridge_collector::window::Edge;
+use weighbridge_proto::report::{self, CheckedReport};
 use weighbridge_proto::uplink::uplink_server::{Uplink, UplinkServer};
-use weighbridge_proto::v1::{Environment, GatewayProduct, Receipt, ReceiptStatus, Vantage};
+use weighbridge_proto::v1::{GatewayProduct, Receipt, ReceiptStatus};
 
 /// Bound of every wait.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -51,14 +51,7 @@ fn requests(report: &CheckedReport) -> u64 {
 
 #[test]
 fn a_window_may_have_several_reports_and_no_empty_ones_before_its_end() {
-    let header = Header {
-        collector: CollectorId([1; 16]),
-        boot_epoch: BootEpoch(1),
-        window_s: 60,
-        environment: Environment::Production,
-        vantage: Vantage::Gateway,
-        gateway_product: GatewayProduct::Litellm,
-    };
+    let header = common::header(GatewayProduct::Litellm);
     let mut edge = Edge::new(common::intake(Profile::Litellm, NOON_MS), header, NOON_MS);
     assert_eq!(edge.flush(), None, "nothing was counted");
     let mut reports = Vec::new();

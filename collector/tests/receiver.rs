@@ -21,11 +21,10 @@ use weighbridge_collector::intake::Signal;
 use weighbridge_collector::profile::access_log::LogProfile;
 use weighbridge_collector::profile::{Dialect, Profile};
 use weighbridge_collector::receiver::{Clock, Gate, grpc, http};
-use weighbridge_collector::window::{Edge, Header};
+use weighbridge_collector::window::Edge;
 use weighbridge_proto::cells::Counts;
 use weighbridge_proto::codec::RawCodec;
-use weighbridge_proto::report::{BootEpoch, CollectorId};
-use weighbridge_proto::v1::{Environment, GatewayProduct, Vantage};
+use weighbridge_proto::v1::GatewayProduct;
 
 const LIMIT: usize = 64 * 1024;
 
@@ -42,14 +41,7 @@ fn gate(signal: Signal) -> Gate {
 }
 
 fn gate_of(dialect: impl Into<Dialect>, signal: Signal) -> Gate {
-    let header = Header {
-        collector: CollectorId([1; 16]),
-        boot_epoch: BootEpoch(1),
-        window_s: 60,
-        environment: Environment::Production,
-        vantage: Vantage::Gateway,
-        gateway_product: GatewayProduct::Litellm,
-    };
+    let header = common::header(GatewayProduct::Litellm);
     let edge = Edge::new(common::intake(dialect, NOON_MS), header, NOON_MS);
     Gate::new(edge, Arc::new(AtNoon), signal, LIMIT)
 }

@@ -13,10 +13,9 @@ use weighbridge_collector::config::Config;
 use weighbridge_collector::intake::{Encoding, Intake, Now, Signal};
 use weighbridge_collector::profile::Dialect;
 use weighbridge_collector::receiver::{Clock, Gate, http};
-use weighbridge_collector::window::{Edge, Header};
+use weighbridge_collector::window::Edge;
 use weighbridge_proto::cells::Counts;
-use weighbridge_proto::report::{BootEpoch, CollectorId};
-use weighbridge_proto::v1::{Choice, Environment, GatewayProduct, Outcome, Vantage};
+use weighbridge_proto::v1::{Choice, GatewayProduct, Outcome};
 
 /// An array of seven entries: current key, old key, cache hit, refused by a rate limit, fallback, three AI plugins, no AI.
 const BATCH: &str = include_str!("fixtures/access-log/kong-http-log.json");
@@ -88,14 +87,7 @@ fn an_entry_that_is_posted_again_counts_once() {
 #[tokio::test]
 async fn kong_posts_to_any_path_one_entry_or_an_array() {
     let dialect = Dialect::of_webhook("kong").unwrap();
-    let header = Header {
-        collector: CollectorId([1; 16]),
-        boot_epoch: BootEpoch(1),
-        window_s: 60,
-        environment: Environment::Production,
-        vantage: Vantage::Gateway,
-        gateway_product: GatewayProduct::Kong,
-    };
+    let header = common::header(GatewayProduct::Kong);
     let edge = Edge::new(common::intake(dialect, NOON_MS), header, NOON_MS);
     let gate = Gate::new(edge, Arc::new(AtNoon), Signal::Webhook, 64 * 1024);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

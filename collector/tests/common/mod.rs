@@ -24,7 +24,10 @@ use weighbridge_collector::aliases::Aliases;
 use weighbridge_collector::classifier::Classifier;
 use weighbridge_collector::intake::Intake;
 use weighbridge_collector::profile::Dialect;
+use weighbridge_collector::window::Header;
 use weighbridge_proto::cells::Counts;
+use weighbridge_proto::report::{BootEpoch, CollectorId};
+use weighbridge_proto::v1::{Environment, GatewayProduct, Vantage};
 
 /// 2026-11-23 12:00 UTC.
 pub const NOON_MS: u64 = 1_795_435_200_000;
@@ -33,6 +36,18 @@ pub fn intake(dialect: impl Into<Dialect>, started_ms: u64) -> Intake {
     let day = Day::from_unix_seconds(NOON_MS / 1_000);
     let classifier = Classifier::new(weighbridge_catalog::embedded(), Aliases::default(), day);
     Intake::new(dialect, classifier, started_ms * 1_000_000)
+}
+
+/// Reports of a minute, of one collector in production at a gateway.
+pub fn header(gateway_product: GatewayProduct) -> Header {
+    Header {
+        collector: CollectorId([1; 16]),
+        boot_epoch: BootEpoch(1),
+        window_s: 60,
+        environment: Environment::Production,
+        vantage: Vantage::Gateway,
+        gateway_product,
+    }
 }
 
 pub fn text(key: &str, value: &str) -> KeyValue {

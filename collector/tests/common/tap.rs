@@ -32,9 +32,8 @@ use weighbridge_collector::profile::tap::TapProfile;
 use weighbridge_collector::receiver::{Clock, Gate};
 use weighbridge_collector::report_view::CellView;
 use weighbridge_collector::tap;
-use weighbridge_collector::window::{Edge, Header};
-use weighbridge_proto::report::{BootEpoch, CollectorId};
-use weighbridge_proto::v1::{Environment, GatewayProduct, Vantage};
+use weighbridge_collector::window::Edge;
+use weighbridge_proto::v1::GatewayProduct;
 
 /// For what must happen.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -70,14 +69,7 @@ impl Rig {
         );
         let config = Config::parse(&text, |_| None).unwrap();
         let Source::Tap(source) = &config.source else { panic!("tap") };
-        let header = Header {
-            collector: CollectorId([1; 16]),
-            boot_epoch: BootEpoch(1),
-            window_s: 60,
-            environment: Environment::Production,
-            vantage: Vantage::Gateway,
-            gateway_product: GatewayProduct::Other,
-        };
+        let header = crate::common::header(GatewayProduct::Other);
         let edge =
             Edge::new(crate::common::intake(TapProfile::from_name("auto").unwrap(), 0), header, NOON_MS);
         let gate = Gate::new(edge, Arc::new(AtNoon), Signal::Tap, 1);
