@@ -183,8 +183,6 @@ pub enum Compression {
 pub struct Load {
     /// Consumer group.
     pub group_id: String,
-    /// Static membership: the pod's name in a StatefulSet. Empty: none.
-    pub group_instance_id: String,
     /// Shards of ClickHouse. Each has its own loaders, with their own `group_id` and `clickhouse.url`, which store the collectors of
     /// their shard. It stays as it is for as long as Kafka and the ledger keep what was sent: a collector may not move.
     pub shards: u16,
@@ -210,7 +208,6 @@ impl Default for Load {
     fn default() -> Self {
         Load {
             group_id: "weighbridge-load".to_owned(),
-            group_instance_id: String::new(),
             shards: 1,
             shard: 0,
             flush_rows: 200_000,

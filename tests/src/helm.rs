@@ -139,6 +139,12 @@ pub fn name_of(object: &Value) -> String {
     format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
+/// Kind and component of an object, `Deployment/load`.
+pub fn part_of(object: &Value) -> String {
+    let component = object["metadata"]["labels"]["app.kubernetes.io/component"].as_str().unwrap_or("?");
+    format!("{}/{component}", object["kind"].as_str().unwrap_or("?"))
+}
+
 /// Whether an object is of a kind that Kubernetes does not bring.
 pub fn is_custom(object: &Value) -> bool {
     CUSTOM_KINDS.iter().any(|(version, kind)| object["apiVersion"] == *version && object["kind"] == *kind)

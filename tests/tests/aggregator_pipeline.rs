@@ -221,7 +221,7 @@ async fn deliver(url: &str, reports: &[Bytes]) -> Vec<Receipt> {
     receipts.into_iter().map(Result::unwrap).collect()
 }
 
-/// `cargo test --test aggregator_pipeline -- --ignored --nocapture`: cells per CPU-second of `load`.
+/// Prints cells per CPU-second of `load`: `cargo test -p weighbridge-tests --test all -- --nocapture cells_per_cpu`.
 #[tokio::test]
 async fn cells_per_cpu_second_of_load() {
     const COLLECTORS: u8 = 200;

@@ -117,7 +117,6 @@ fn every_object_fits_the_schemas_of_every_version() {
         "Service",
         "ServiceAccount",
         "ServiceMonitor",
-        "StatefulSet",
         "TriggerAuthentication",
     ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), expected, "the files of values show every kind");

@@ -26,6 +26,7 @@ mod helm;
 mod images;
 mod kubernetes;
 mod litellm_truth;
+mod load_group;
 mod nginx;
 mod questions;
 mod report;

@@ -68,10 +68,11 @@ impl ConsumerContext for LoadContext {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
             self.assigned.set(true);
-            if self.paused.load(Ordering::Relaxed)
-                && let Err(error) = consumer.pause(partitions)
-            {
-                debug!(%error, "new partitions could not be paused");
+            // librdkafka keeps a pause while the partition is another member's: one that comes back must be resumed.
+            let paused = self.paused.load(Ordering::Relaxed);
+            let set = if paused { consumer.pause(partitions) } else { consumer.resume(partitions) };
+            if let Err(error) = set {
+                warn!(%error, paused, "new partitions could not be paused or resumed");
             }
         }
         let assignment = consumer.assignment().unwrap_or_default();
@@ -171,6 +172,9 @@ impl Reader {
                 () = sleep_until(pause_at.unwrap_or(due)), if holds => {}
                 message = messages.next(), if !holds => match message {
                     Some(Ok(message)) => self.take(&message)?,
+                    Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                        return Err(LoadError::ConsumerFatal(code));
+                    }
                     // librdkafka goes on by itself; it reports here and in its log.
                     Some(Err(error)) => debug!(%error, "Kafka gives no record"),
                     None => return Err(LoadError::Writer),

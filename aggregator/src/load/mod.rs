@@ -12,10 +12,12 @@
 //! | `consume` | polls, batches, commits |
 //! | `decode` | a record into rows or poison |
 //! | `rows` | the tables' columns |
-//! | `write` | batches into ClickHouse, poison into the dead letters |
+//! | `write` | batches into ClickHouse |
+//! | `dead_letters` | poison into the topic of dead letters |
 //! | `rollup` | the ledger summed by minute, hour, day and week, and by collector |
 
 mod consume;
+mod dead_letters;
 mod decode;
 mod metrics;
 pub mod rollup;
@@ -27,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -40,13 +42,12 @@ use crate::dead_letter::waiting::Watch;
 use crate::kafka;
 use crate::store::{InsertTimeouts, Store};
 use consume::{Consumer, Limits, LoadContext, Reader, ToWriter};
+use dead_letters::DeadLetters;
 use metrics::Metrics;
 use write::Writer;
 
 /// How often the letters that wait are counted: an alert need not be faster.
 const DEAD_LETTER_LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long Kafka may take for a dead letter before it is produced anew.
-const DEAD_LETTER_TIMEOUT_MS: u64 = 30_000;
 
 /// What load needs.
 #[derive(Clone, Debug)]
@@ -67,6 +68,9 @@ pub enum LoadError {
     /// The configuration of a Kafka client, or librdkafka itself.
     #[error("load: no Kafka client: {0}")]
     Kafka(#[from] KafkaError),
+    /// The consumer can do nothing more; start anew.
+    #[error("load: the Kafka consumer failed for good: {0}")]
+    ConsumerFatal(RDKafkaErrorCode),
     /// A collector and an ingest are newer than this binary.
     #[error("load: a report has schema {0}, newer than this binary reads; upgrade load before ingest")]
     NewerSchema(u32),
@@ -80,6 +84,7 @@ impl LoadError {
     pub fn code(&self) -> &'static str {
         match self {
             LoadError::Kafka(_) => "load_kafka",
+            LoadError::ConsumerFatal(_) => "load_consumer_fatal",
             LoadError::NewerSchema(_) => "load_newer_schema",
             LoadError::Writer => "load_writer",
         }
@@ -116,9 +121,7 @@ pub async fn run(
             send: Duration::from_secs(load.insert_send_timeout_s),
             end: Duration::from_secs(load.insert_end_timeout_s),
         },
-        dead_letters: kafka::producer(&kafka, DEAD_LETTER_TIMEOUT_MS)?,
-        dead_letter_topic: kafka::dead_letter_topic(&kafka.topic),
-        topic: kafka.topic.clone(),
+        dead_letters: DeadLetters::new(&kafka, metrics.clone())?,
         metrics: metrics.clone(),
         ready: instruments.condition("clickhouse"),
     };
@@ -156,5 +159,33 @@ async fn watch_dead_letters(mut letters: Watch, leads: Arc<AtomicBool>, metrics:
         } else if let Some(waiting) = letters.look().await {
             metrics.dead_letters_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_consumer_that_failed_for_good_ends_load() {
+        let mock: MockCluster<'_, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        let kafka = config::Kafka { bootstrap_servers: mock.bootstrap_servers(), ..config::Kafka::default() };
+        mock.create_topic(&kafka.topic, 1, 1).unwrap();
+        let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+        mock.request_errors(RDKafkaApiKey::JoinGroup, &[fenced]);
+        let config = LoadConfig {
+            kafka,
+            load: config::Load::default(),
+            store: Store::new(&config::ClickHouse::default()).unwrap(),
+            clock: Clock::fixed(0),
+        };
+        let (instruments, shutdown) = (Instruments::default(), CancellationToken::new());
+        let ended = timeout(Duration::from_secs(30), run(config, &instruments, shutdown)).await.unwrap();
+        assert!(matches!(ended, Err(LoadError::ConsumerFatal(_))), "{ended:?}");
     }
 }

@@ -4,27 +4,20 @@
 //! whose fate is unknown is repeated: identity absorbs the copy. There is no error that ends it, since every row is numbers
 //! that this crate wrote within their columns' ranges: what ClickHouse refuses is its state (space, load, a missing migration),
 //! which passes, and never one row of a batch, so that a batch need not be split to find it.
-//!
-//! A value that is too large for the topic of dead letters is set aside without it: the letter says how large it was and
-//! where it is, and load goes on.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
-use rdkafka::producer::FutureRecord;
-use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::util::Timeout;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::warn;
 
+use super::dead_letters::DeadLetters;
 use super::metrics::Metrics;
-use super::rows::{Batch, Poison};
+use super::rows::Batch;
 use crate::admin::Condition;
 use crate::backoff::Backoff;
-use crate::dead_letter::letter;
-use crate::kafka::Producer;
 use crate::store::{Block, InsertTimeouts, Store, StoreError};
 
 /// Inserts of one batch at a time: the two tables of two days. More only makes ClickHouse's own threads wait for each other.
@@ -41,16 +34,14 @@ pub(crate) struct Done {
 pub(crate) struct Writer {
     pub(crate) store: Store,
     pub(crate) timeouts: InsertTimeouts,
-    pub(crate) dead_letters: Producer,
-    pub(crate) topic: String,
-    pub(crate) dead_letter_topic: String,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Metrics,
     pub(crate) ready: Condition,
 }
 
 impl Writer {
     /// Writes batch after batch until `batches` is closed.
-    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Batch>, done: mpsc::Sender<Done>) {
+    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, done: mpsc::Sender<Done>) {
         self.wait_for_tables().await;
         while let Some(batch) = batches.recv().await {
             if done.send(self.write(batch).await).await.is_err() {
@@ -74,7 +65,7 @@ impl Writer {
     }
 
     #[tracing::instrument(skip_all, fields(reports = batch.reports, cells = batch.cells))]
-    async fn write(&self, batch: Batch) -> Done {
+    async fn write(&mut self, batch: Batch) -> Done {
         let Batch { days, poison, next_offsets, reports, cells, newest_record_ms, .. } = batch;
         let blocks = days.into_values().flat_map(|day| {
             let (cells, names) = day.orders();
@@ -84,11 +75,12 @@ impl Writer {
             let reports = (Block::encode(&day.reports, &names), day.reports.cells.rows());
             ledger.into_iter().chain([reports])
         });
+        let writer = &*self;
         stream::iter(blocks)
-            .for_each_concurrent(CONCURRENT_INSERTS, |(block, rows)| self.insert(block, rows))
+            .for_each_concurrent(CONCURRENT_INSERTS, |(block, rows)| writer.insert(block, rows))
             .await;
-        for letter in &poison {
-            self.set_aside(letter).await;
+        for record in &poison {
+            self.dead_letters.set_aside(record).await;
         }
         self.metrics.reports_loaded.inc_by(reports as u64);
         self.metrics.cells_loaded.inc_by(cells as u64);
@@ -119,36 +111,6 @@ impl Writer {
                     self.ready.set(false);
                     self.metrics.failed(error.code());
                     warn!(table = block.table, rows, %error, code = error.code(), "insert failed, trying again");
-                    sleep(backoff.next()).await;
-                }
-            }
-        }
-    }
-
-    async fn set_aside(&self, poison: &Poison) {
-        let mut backoff = Backoff::default();
-        let Poison { place, reason, .. } = *poison;
-        let origin = (place.partition, place.offset);
-        let mut omitted = None;
-        loop {
-            let mut record = FutureRecord::<[u8], [u8]>::to(&self.dead_letter_topic)
-                .payload(if omitted.is_none() { &poison.value } else { &[] })
-                .headers(letter::headers(&self.topic, origin, reason, omitted, poison.senders.as_deref()));
-            record.key = poison.key.as_deref();
-            match self.dead_letters.send(record, Timeout::After(Duration::ZERO)).await {
-                Ok(_) => {
-                    let (partition, offset) = origin;
-                    warn!(reason, partition, offset, omitted, "report set aside as a dead letter");
-                    return self.metrics.set_aside(reason);
-                }
-                Err((error, _)) => {
-                    let is_too_large =
-                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                    if is_too_large && omitted.is_none() {
-                        omitted = Some(poison.value.len());
-                        continue;
-                    }
-                    warn!(%error, topic = self.dead_letter_topic, "dead letter not delivered, trying again");
                     sleep(backoff.next()).await;
                 }
             }

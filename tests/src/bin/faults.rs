@@ -1,14 +1,14 @@
-//! `faults [--seed N] [--faults N] [--collectors N] [--gateways N] [--previous FILE] [--aggregator FILE --sabotage NAME]`: runs the fault suite,
-//! prints every step, and fails when anything differs. The processes' logs stay in `target/faults/`.
+//! `faults [--seed N] [--faults N] [--collectors N] [--gateways N] [--kinds NAME,NAME] [--previous FILE]
+//! [--aggregator FILE --sabotage NAME]`: runs the fault suite, prints every step, and fails when anything differs. The processes' logs stay in `target/faults/`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use weighbridge_tests::faults::{self, Plan};
+use weighbridge_tests::faults::{self, Kind, Plan};
 use weighbridge_tests::processes::root;
 
-const USAGE: &str = "use --seed, --faults, --collectors, --gateways (numbers), --aggregator, --previous (files), --sabotage (a name)";
+const USAGE: &str = "use --seed, --faults, --collectors, --gateways (numbers), --kinds (names, with commas between), --aggregator, --previous (files), --sabotage (a name)";
 
 fn plan() -> Result<Plan, String> {
     let mut plan = Plan { faults: 1_000, collectors: 60, gateways: 3, ..Plan::default() };
@@ -23,11 +23,19 @@ fn plan() -> Result<Plan, String> {
             "--gateways" => plan.gateways = number()?,
             "--aggregator" => plan.aggregator = Some(PathBuf::from(value)),
             "--previous" => plan.previous = Some(PathBuf::from(value)),
+            "--kinds" => plan.kinds = value.split(',').map(kind).collect::<Result<_, _>>()?,
             "--sabotage" => plan.sabotage = Some(value),
             _ => return Err(format!("{name} is unknown; {USAGE}")),
         }
     }
     Ok(plan)
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    let names = || Kind::all().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", ");
+    Kind::all()
+        .find(|kind| format!("{kind:?}") == name)
+        .ok_or_else(|| format!("--kinds: {name} is none of {}", names()))
 }
 
 fn main() -> ExitCode {

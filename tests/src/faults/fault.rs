@@ -99,6 +99,11 @@ const WEIGHTS: [(Kind, u32); 30] = [
 const ZOMBIE: Duration = Duration::from_secs(13);
 
 impl Kind {
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        WEIGHTS.into_iter().map(|(kind, _)| kind)
+    }
+
     /// Whether it happens to a real collector.
     pub(super) fn needs_gateways(self) -> bool {
         matches!(self, Kind::CollectorKilled | Kind::CollectorTerminated | Kind::CollectorStopped)

@@ -150,7 +150,7 @@ impl Rig {
     pub(super) fn loader(&self, name: &str, group: &str) -> Stage {
         let mut command =
             self.command(name, self.load_to_kafka.port(), self.load_to_clickhouse.port(), &["load"]);
-        command.env("WEIGHBRIDGE_LOAD_GROUP_ID", group).env("WEIGHBRIDGE_LOAD_GROUP_INSTANCE_ID", name);
+        command.env("WEIGHBRIDGE_LOAD_GROUP_ID", group);
         Stage::new(name.to_owned(), command)
     }
 

@@ -20,7 +20,7 @@ use super::rig::{PARTITIONS, Rig, TOPIC};
 /// Kafka gives the next dead letter, or the end, within this time.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Differences that are told.
-const TOLD: usize = 20;
+const TOLD: usize = 10;
 
 /// The end of a run.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,10 @@ pub(super) async fn reach(
         sleep(Duration::from_secs(2)).await;
     };
     if !verdict.differences.is_empty() {
-        verdict.differences.extend(where_they_are(rig, truth, counted).await);
+        // First what explains the rest.
+        let mut told = where_they_are(rig, truth, counted).await;
+        told.append(&mut verdict.differences);
+        verdict.differences = told;
     }
     verdict.differences.extend(dead_letters(rig, poison).await);
     verdict

@@ -85,7 +85,13 @@ impl Rig {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A stage that is ready for its work.
     pub async fn stage(&self, arguments: &[&str], environment: &[(&str, String)]) -> Stage {
+        self.start_stage(arguments, environment, "/readyz").await
+    }
+
+    /// A stage whose process answers on `path` of its admin port.
+    pub async fn start_stage(&self, arguments: &[&str], environment: &[(&str, String)], path: &str) -> Stage {
         let admin = format!("127.0.0.1:{}", free_port());
         let mut command = self.command();
         command.args(arguments).env("WEIGHBRIDGE_ADMIN_LISTEN", &admin);
@@ -93,14 +99,12 @@ impl Rig {
             command.env(name, value);
         }
         let mut process = Process::start(arguments[0], &command, self.folder.path());
-        process.wait_for_http(&format!("http://{admin}/readyz"), LIMIT).await;
+        process.wait_for_http(&format!("http://{admin}{path}"), LIMIT).await;
         Stage { process, admin }
     }
 
     pub async fn load(&self, group: &str) -> Stage {
-        // A static member: one that was killed is replaced at once.
-        let instance = ("WEIGHBRIDGE_LOAD_GROUP_INSTANCE_ID", "the-loader".to_owned());
-        self.stage(&["load"], &[("WEIGHBRIDGE_LOAD_GROUP_ID", group.to_owned()), instance]).await
+        self.stage(&["load"], &[("WEIGHBRIDGE_LOAD_GROUP_ID", group.to_owned())]).await
     }
 
     /// The broker.

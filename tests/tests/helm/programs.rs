@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use weighbridge_aggregator::config::{Config, DoorMode};
-use weighbridge_tests::helm::{Helm, name_of, objects, values_file};
+use weighbridge_tests::helm::{Helm, name_of, objects, part_of, values_file};
 use weighbridge_tests::pod_security::{containers, pod_spec};
 use weighbridge_tests::processes::release_binary;
 
@@ -70,9 +70,6 @@ fn configurations_are_read_by_the_aggregator_and_their_files_are_mounted() {
                 if has_port {
                     assert_eq!(config.admin.listen.to_string(), "0.0.0.0:4751", "{whose}");
                 }
-                if has_port && component == "load" {
-                    assert_eq!(config.load.group_instance_id, "stand-in", "{whose}");
-                }
             }
         }
     }
@@ -81,13 +78,13 @@ fn configurations_are_read_by_the_aggregator_and_their_files_are_mounted() {
 
 #[test]
 fn values_reach_the_configuration() {
-    let of = |name: &str, kind: &str| {
+    let of = |name: &str, part: &str| {
         let objects = newest(name);
-        let object = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        let object = objects.iter().find(|object| part_of(object) == part).unwrap();
         let spec = pod_spec(object).unwrap();
         config_of(objects, spec, &spec["containers"][0]).unwrap()
     };
-    let full = of("full", "StatefulSet");
+    let full = of("full", "Deployment/load");
     let property = |name: &str| full.kafka.properties[name].expose().to_owned();
     assert_eq!(property("security.protocol"), "SASL_SSL");
     assert_eq!(property("sasl.mechanism"), "SCRAM-SHA-512");
@@ -101,11 +98,11 @@ fn values_reach_the_configuration() {
     assert_eq!((full.clickhouse.user.as_str(), full.clickhouse.password.expose()), ("stand-in", "stand-in"));
     assert_eq!((full.load.flush_ms, full.load.drain_ms), (500, 40_000));
     assert_eq!(full.clickhouse.retention.minute_days, 60);
-    let ingest = of("full", "Deployment");
+    let ingest = of("full", "Deployment/ingest");
     assert_eq!((ingest.ingest.door.mode, ingest.ingest.retry_after_ms), (DoorMode::Registered, 2000));
     assert!(ingest.clickhouse.password.expose().is_empty(), "ingest does not know ClickHouse's password");
-    assert_eq!(of("minimal", "Deployment").kafka.properties.len(), 0);
-    let mutual = of("cert-manager-mtls", "Deployment");
+    assert_eq!(of("minimal", "Deployment/ingest").kafka.properties.len(), 0);
+    let mutual = of("cert-manager-mtls", "Deployment/ingest");
     assert_eq!(mutual.kafka.properties["security.protocol"].expose(), "SSL");
     assert_eq!(
         mutual.ingest.door.client_ca_file.unwrap().to_str(),
@@ -200,7 +197,7 @@ fn notes_tell_what_to_do_next() {
     for part in [
         "helm test wb --namespace measuring",
         "http://wb-weighbridge-ingest.measuring.svc:4750",
-        "statefulset/wb-weighbridge-load",
+        "deployment/wb-weighbridge-load",
         "WARNING: ingest.door.mode is open",
         "WARNING: load uses ClickHouse's default user",
     ] {

@@ -1,7 +1,7 @@
 //! Secrets stay in Secrets.
 
 use serde_json::Value;
-use weighbridge_tests::helm::{Helm, chart, name_of, values_file};
+use weighbridge_tests::helm::{Helm, chart, name_of, part_of, values_file};
 use weighbridge_tests::pod_security::{containers, pod_spec};
 
 use super::{RENDERED, newest};
@@ -100,7 +100,7 @@ fn changes_start_new_pods() {
     };
     let annotations = |values: &str| {
         let objects = weighbridge_tests::helm::objects(&Helm::V4.template_text(values, "1.36.0").unwrap());
-        let load = objects.into_iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+        let load = objects.into_iter().find(|object| part_of(object) == "Deployment/load").unwrap();
         load["spec"]["template"]["metadata"]["annotations"].clone()
     };
     let before = annotations(&values("one", 1));

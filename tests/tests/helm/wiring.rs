@@ -1,7 +1,7 @@
 //! Objects find each other: names, labels, ports.
 
 use serde_json::Value;
-use weighbridge_tests::helm::{NAMESPACE, RELEASE, name_of};
+use weighbridge_tests::helm::{NAMESPACE, RELEASE, name_of, part_of};
 use weighbridge_tests::pod_security::{containers, pod_spec};
 
 use super::{RENDERED, Rendered, newest};
@@ -132,9 +132,6 @@ fn selectors_find_the_pods_and_ports_exist() {
             let scaled = scaled.unwrap_or_else(|| panic!("{}: {target}", one.name));
             assert!(scaled["spec"]["replicas"].is_null(), "{}: two would set the replicas", one.name);
         }
-        for object in one.of("StatefulSet") {
-            assert!(one.has("Service", text(&object["spec"]["serviceName"])), "{}", one.name);
-        }
     }
     // One instance needs no budget.
     assert!(!newest("split-roles").iter().any(|object| object["kind"] == "PodDisruptionBudget"));
@@ -194,8 +191,8 @@ fn secrets_config_maps_accounts_and_volumes_are_there() {
 /// Ingest holds no credentials of ClickHouse, load none of the door; only the Job has the user who may change the schema.
 #[test]
 fn every_program_has_its_own_credentials_only() {
-    let names = |kind: &str| -> String {
-        let object = newest("existing-secrets").iter().find(|object| object["kind"] == kind).unwrap();
+    let names = |part: &str| -> String {
+        let object = newest("existing-secrets").iter().find(|object| part_of(object) == part).unwrap();
         let spec = pod_spec(object).unwrap();
         let variables = containers(spec).flat_map(|container| list(&container["env"]));
         let secrets = variables.map(|variable| text(&variable["valueFrom"]["secretKeyRef"]["name"]));
@@ -206,12 +203,12 @@ fn every_program_has_its_own_credentials_only() {
         all.join(" ")
     };
     assert_eq!(
-        names("Deployment"),
+        names("Deployment/ingest"),
         "kafka-ca weighbridge-door weighbridge-ingest-tls weighbridge-kafka-user"
     );
-    assert_eq!(names("StatefulSet"), "clickhouse-ca clickhouse-load kafka-ca weighbridge-kafka-user");
-    assert_eq!(names("Job"), "clickhouse-ca clickhouse-migrate kafka-ca weighbridge-kafka-user");
-    assert_eq!(names("Pod"), "clickhouse-ca clickhouse-load");
+    assert_eq!(names("Deployment/load"), "clickhouse-ca clickhouse-load kafka-ca weighbridge-kafka-user");
+    assert_eq!(names("Job/migrate"), "clickhouse-ca clickhouse-migrate kafka-ca weighbridge-kafka-user");
+    assert_eq!(names("Pod/test"), "clickhouse-ca clickhouse-load");
 }
 
 #[test]
@@ -290,7 +287,8 @@ fn keda_asks_for_the_lag_of_load() {
     // The user is no secret: KEDA reads it where load does.
     let user = &find("TriggerAuthentication")["spec"]["env"][0];
     assert_eq!((text(&user["parameter"]), text(&user["containerName"])), ("username", "load"));
-    let load = containers(pod_spec(find("StatefulSet")).unwrap()).find(|one| one["name"] == "load").unwrap();
+    let load = keda.iter().find(|object| part_of(object) == "Deployment/load").unwrap();
+    let load = containers(pod_spec(load).unwrap()).find(|one| one["name"] == "load").unwrap();
     let variable = list(&load["env"]).find(|variable| variable["name"] == user["name"]).unwrap();
     assert_eq!(variable["value"], "weighbridge");
     assert_eq!(find("ScaledObject")["spec"]["maxReplicaCount"], 24);
