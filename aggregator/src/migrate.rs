@@ -50,6 +50,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     11 "rollups" "0011_rollups.sql"
     12 "series" "0012_series.sql"
     13 "answers" "0013_answers.sql"
+    14 "model_spans" "0014_model_spans.sql"
 };
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS {database}";

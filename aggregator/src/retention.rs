@@ -31,6 +31,7 @@ fn tables(ledger_days: u16, retention: Retention) -> Vec<(&'static str, &'static
         ("rollup_models_1d", "day", day_days),
         ("rollup_split_1w", "week", day_days),
         ("rollup_models_1w", "week", day_days),
+        ("rollup_models_4w", "span", day_days),
         ("rollup_fallbacks_1d", "day", day_days),
         ("rollup_coverage_1d", "day", day_days),
         ("rollup_adoption_4w", "span", day_days),

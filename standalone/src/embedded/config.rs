@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 const SERVER_MEMORY_BYTES: u64 = 2 << 30;
 /// One query of `reader`: a dashboard panel needs a few MiB.
 const READER_MEMORY_BYTES: u64 = 512 << 20;
+/// A query takes no more threads than this fits into the server's free memory. ClickHouse's default, 1 GiB, would leave a panel one.
+const READER_THREAD_BYTES: u64 = 64 << 20;
 /// One query of `reader`.
 const READER_SECONDS: u32 = 30;
 /// Marks of the parts in use; the default of 5 GiB is for servers.
@@ -102,6 +104,7 @@ fn users() -> String {
       <readonly>2</readonly>
       <max_memory_usage>{READER_MEMORY_BYTES}</max_memory_usage>
       <max_execution_time>{READER_SECONDS}</max_execution_time>
+      <max_threads_min_free_memory_per_thread>{READER_THREAD_BYTES}</max_threads_min_free_memory_per_thread>
     </reader>
   </profiles>
   <quotas><default></default></quotas>

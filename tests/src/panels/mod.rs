@@ -14,7 +14,11 @@ use crate::grafana::run;
 const YEAR: &str = include_str!("year.sql");
 /// The year of panels.
 const PERIOD: &str = "t.time >= toDateTime('2025-11-24 00:00:00', 'UTC') AND t.time < toDateTime('2026-11-23 00:00:00', 'UTC')";
-/// The last 60 days of it: the most for which panels take days instead of weeks.
+/// The last 26 weeks of it: the most for which panels by model take weeks instead of spans of four.
+const HALF: &str = "t.time >= toDateTime('2026-05-25 00:00:00', 'UTC') AND t.time < toDateTime('2026-11-23 00:00:00', 'UTC')";
+/// The last 21 days of it: the most for which panels by model take days.
+const LATELY: &str = "t.time >= toDateTime('2026-11-02 00:00:00', 'UTC') AND t.time < toDateTime('2026-11-23 00:00:00', 'UTC')";
+/// The last 60 days of it: the most for which panels of the split take days instead of weeks.
 const RECENT: &str = "t.time >= toDateTime('2026-09-24 00:00:00', 'UTC') AND t.time < toDateTime('2026-11-23 00:00:00', 'UTC')";
 const SHARES: &str = "sumIf(t.requests, t.class = 'open') / nullIf(sumIf(t.requests, t.class != 'unknown'), 0) AS open_share, \
      sumIf(t.requests, t.class = 'open') / nullIf(sum(t.requests), 0) AS lower, \
@@ -51,10 +55,16 @@ impl Cost {
     }
 }
 
-/// What the delivered dashboards ask: of the year, which weeks answer, and of its last sixty days, which days answer.
+/// What the delivered dashboards ask: of the year, and of the longest ranges for which they take a finer rollup.
 pub async fn of_dashboards(answers: &Answers) -> Vec<Query> {
     let mut all = Vec::new();
-    for (name, from, to) in [("year", "2025-11-24", "2026-11-23"), ("60 days", "2026-09-24", "2026-11-23")] {
+    for (name, from, boards) in [
+        ("year", "2025-11-24", ""),
+        ("60 days", "2026-09-24", ""),
+        ("26 weeks", "2026-05-25", "models"),
+        ("21 days", "2026-11-02", "models"),
+    ] {
+        let to = "2026-11-23";
         let ms = |day: &str| format!("toUnixTimestamp(toDateTime('{day} 00:00:00', 'UTC')) * 1000");
         let bounds = answers.clickhouse.query(&format!("SELECT {}, {}", ms(from), ms(to))).await;
         let (from_ms, to_ms) = bounds.split_once('\t').expect("two numbers");
@@ -64,7 +74,9 @@ pub async fn of_dashboards(answers: &Answers) -> Vec<Query> {
             interval_ms: 60_000,
         };
         let statements = run::statements(&answers.clickhouse.url(), range).await;
-        for (panel, sql) in statements.unwrap_or_else(|problem| panic!("dashboards: {problem}")) {
+        let mut statements = statements.unwrap_or_else(|problem| panic!("dashboards: {problem}"));
+        statements.retain(|(panel, _)| panel.starts_with(boards));
+        for (panel, sql) in statements {
             all.push(Query { name: format!("{name}, {panel}"), sql });
         }
     }
@@ -88,9 +100,12 @@ pub async fn generate(answers: &Answers, mut say: impl FnMut(&str)) {
     ));
 }
 
+/// ClickHouse takes no more threads than the server has GiB free, and the embedded one is given two at most.
+const TWO_THREADS: &str = "max_threads = 2, max_threads_min_free_memory_per_thread = 67108864";
+
 /// Runs a query so often and measures it, on two threads.
 pub async fn measure(answers: &Answers, query: &Query, runs: usize) -> Cost {
-    let sql = format!("{} SETTINGS max_threads = 2 FORMAT JSON", query.sql);
+    let sql = format!("{} SETTINGS {TWO_THREADS} FORMAT JSON", query.sql);
     let mut cost = Cost { rows: 0, rows_read: 0, milliseconds: Vec::with_capacity(runs) };
     for _ in 0..runs {
         let answer: Value =
@@ -138,13 +153,14 @@ pub fn queries() -> Vec<Query> {
         ),
         (
             "models: top 20 by number, year",
-            series("models_1w", PERIOD, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20"),
+            series("models_4w", PERIOD, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20"),
         ),
-        ("models: top 20 by name, year", top("models_1w", PERIOD, "t.model", "")),
-        ("models: providers of production, year", top("models_1w", PERIOD, "t.provider", production)),
-        ("models: one model by week, year", by_time("models_1w", &format!("{PERIOD} AND t.model_id = (SELECT max(id) FROM weighbridge.models WHERE name = 'gpt-oss-120b')"))),
-        ("models: top 20 by number, 60 days", series("models_1d", RECENT, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20")),
-        ("licences, year", top("licences_1w", PERIOD, "t.licence", "")),
+        ("models: top 20 by name, year", top("models_4w", PERIOD, "t.model", "")),
+        ("models: providers of production, year", top("models_4w", PERIOD, "t.provider", production)),
+        ("models: one model by week, 26 weeks", by_time("models_1w", &format!("{HALF} AND t.model_id = (SELECT max(id) FROM weighbridge.models WHERE name = 'gpt-oss-120b')"))),
+        ("models: top 20 by number, 26 weeks", series("models_1w", HALF, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20")),
+        ("models: top 20 by number, 21 days", series("models_1d", LATELY, "any(t.model), t.model_id, sum(t.requests) AS total", "GROUP BY t.model_id ORDER BY total DESC LIMIT 20")),
+        ("licences, year", top("licences_4w", PERIOD, "t.licence", "")),
         (
             "fallbacks by kind, year",
             series(

@@ -4,7 +4,7 @@
 //! ledger  ─> traffic_1m ─> traffic_1h                            by day, partition a day
 //!                       └> rollup_split_1m ─> rollup_split_1h
 //!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w    by day, partition a week; weeks from days
-//!                       └> rollup_models_1d ─> rollup_models_1w
+//!                       └> rollup_models_1d ─> rollup_models_1w ─> rollup_models_4w
 //!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d
 //!         ─> participation_1d ─> participation_4w ─> rollup_adoption_4w
 //!                             └> participation_1mo ─> rollup_retention
@@ -140,9 +140,19 @@ macro_rules! week_table {
 }
 
 /// In order: one may be made of the one before.
-pub(super) const DERIVED: [DerivedTable; 7] = [
+pub(super) const DERIVED: [DerivedTable; 8] = [
     week_table!("rollup_split_1w", "rollup_split_1d"),
     week_table!("rollup_models_1w", "rollup_models_1d"),
+    DerivedTable {
+        name: "rollup_models_4w",
+        // A partition of weeks is a span, of one build.
+        wanted: "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) AS print, toUInt32(29991231) AS first \
+                 FROM {database}.rollup_models_1w WHERE _part_offset = 0 GROUP BY key",
+        built: "SELECT toString(span) AS key, max(built_from) FROM {database}.rollup_models_4w WHERE _part_offset = 0 GROUP BY key",
+        whole: false,
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/rollup_models_4w.sql"),
+    },
     DerivedTable {
         name: "rollup_coverage_1d",
         // A week needs the seven days before it, to see who fell silent.
