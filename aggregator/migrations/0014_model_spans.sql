@@ -1,4 +1,4 @@
--- Models by spans of four weeks: what panels by model, provider and licence read when they look at more than half a year.
+-- Models by spans of four weeks: what panels by model, provider and licence read when they look at more than a quarter.
 --
 -- Measured on a generated year of 100,000 collectors (`bench-panels`): 27,000 rows a span, 0.35 million a year, where weeks have 1.4. It is
 -- made of the weeks, which lie whole in spans, and swapped in span by span.

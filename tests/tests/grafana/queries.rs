@@ -172,12 +172,12 @@ async fn resolutions(world: &World) -> Vec<String> {
         (4, "1h", "1h"),
         (3 * days, "1h", "1h"),
         (3 * days + 1, "1d", "1d"),
-        (21 * days, "1d", "1d"),
-        (21 * days + 1, "1d", "1w"),
+        (14 * days, "1d", "1d"),
+        (14 * days + 1, "1d", "1w"),
         (60 * days, "1d", "1w"),
         (60 * days + 1, "1w", "1w"),
-        (26 * 7 * days, "1w", "1w"),
-        (26 * 7 * days + 1, "1w", "4w"),
+        (13 * 7 * days, "1w", "1w"),
+        (13 * 7 * days + 1, "1w", "4w"),
     ] {
         let range = world.last(Duration::from_secs(hours * HOUR_S));
         let chosen = select(&world.url(), overview, range, &Choice::All).await.unwrap();
