@@ -52,6 +52,8 @@ pub(crate) struct Metrics {
     retried: Labelled,
     pub(crate) in_flight: Gauge,
     pub(crate) streams: Gauge,
+    /// As Kafka told last; 0 until it did.
+    pub(crate) partitions: Gauge,
     pub(crate) records_produced: Counter,
     pub(crate) delivery_seconds: Histogram,
 }
@@ -79,6 +81,7 @@ impl Metrics {
             ),
             in_flight: to.gauge("weighbridge_ingest_reports_in_flight", "Reports between receipt and answer"),
             streams: to.gauge("weighbridge_ingest_streams", "Open streams"),
+            partitions: to.gauge("weighbridge_ingest_partitions", "Partitions of the topic of reports"),
             records_produced: to.counter(
                 "weighbridge_ingest_records_produced",
                 "Kafka records handed to the producer; each holds many reports",

@@ -229,6 +229,7 @@ async fn watch_partitions(shared: Arc<Shared>, shutdown: CancellationToken) {
         let wait = match found {
             Ok(Ok(Some(count))) => {
                 if shared.partitions.swap(count, Ordering::Relaxed) != count {
+                    shared.metrics.partitions.set(i64::from(count));
                     info!(partitions = count, "topic found");
                 }
                 shared.kafka_ready.set(true);
