@@ -153,6 +153,8 @@ pub(crate) fn consumer_config(kafka: &Kafka, load: &crate::config::Load) -> Clie
     config.set("max.poll.interval.ms", "300000");
     // A killed loader's partitions move after this; librdkafka's 45 s would show as a gap in every panel.
     config.set("session.timeout.ms", "10000");
+    // By its heartbeat a member learns that partitions are dealt out anew; librdkafka's 3 s would be the longest part of it.
+    config.set("heartbeat.interval.ms", "1000");
     // Bounds memory: what is fetched ahead of the batch that fills.
     config.set("queued.max.messages.kbytes", "16384");
     // With that bound reached, librdkafka's 1 s until it looks again would be the longest step of a batch.

@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use crate::aggregator::{LIMIT, Rig, Stage, many, produce};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::time::{Instant, sleep};
 use weighbridge_proto::cells::Counts;
 
+const GROUP: &str = "members";
 const PARTITIONS: &str = "weighbridge_load_partitions";
 
 /// Alive; ready it is only with ClickHouse.
 async fn member(rig: &Rig) -> Stage {
-    rig.start_stage(&["load"], &[("WEIGHBRIDGE_LOAD_GROUP_ID", "members".to_owned())], "/livez").await
+    rig.start_stage(&["load"], &[("WEIGHBRIDGE_LOAD_GROUP_ID", GROUP.to_owned())], "/livez").await
 }
 
 async fn wait_for_partitions(member: &Stage, count: i64) {
@@ -20,6 +22,17 @@ async fn wait_for_partitions(member: &Stage, count: i64) {
         assert!(Instant::now() < deadline, "it never had {count} partitions");
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Members of the group, as Kafka says.
+async fn members(rig: &Rig) -> usize {
+    let config = rig.kafka().client_config();
+    let ask = move || {
+        let client: BaseConsumer = config.create().unwrap();
+        let groups = client.fetch_group_list(Some(GROUP), LIMIT).unwrap();
+        groups.groups().first().unwrap().members().len()
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
 }
 
 async fn wait_for(rig: &Rig, truth: &Counts) {
@@ -53,6 +66,7 @@ async fn a_partition_that_was_paused_when_it_was_taken_away_is_read_when_it_come
     refuse_inserts(&rig, false).await;
     second.wait_for_metric("weighbridge_load_reports_loaded_total", 1).await;
     second.stop().await;
+    assert_eq!(members(&rig).await, 1, "who ends in order leaves the group");
     wait_for_partitions(&first, 3).await;
     produce(rig.kafka(), late).await;
     wait_for(&rig, &truth).await;

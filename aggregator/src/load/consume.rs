@@ -19,8 +19,8 @@ use rdkafka::consumer::{
 };
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -36,6 +36,9 @@ use crate::sabotage::{self, Guarantee};
 
 /// Far above an insert (0.05 s for 50,000 rows), far below what a rebalance waits for a member.
 const PAUSE_AFTER: Duration = Duration::from_secs(5);
+
+/// Kafka answers a member that leaves at once, or not at all.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// When to hand a batch to the writer.
 #[derive(Clone, Copy, Debug)]
@@ -147,9 +150,17 @@ impl Reader {
         if drained.is_err() {
             warn!("the last batch was not through at the deadline; its records are read again");
         }
-        // Dropping a consumer leaves the group, and has been seen to hang: not on a thread that anybody waits for.
+        // Dropping a consumer leaves the group, so that the others need not wait until the session is over. It has been seen to hang:
+        // not on a thread that must end.
         let consumer = self.consumer;
-        std::thread::spawn(move || drop(consumer));
+        let (left, has_left) = oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            drop(consumer);
+            drop(left);
+        });
+        if timeout(LEAVE_LIMIT, has_left).await.is_err() {
+            warn!("the group was not left in time; the partitions are another's when the session is over");
+        }
         result
     }
 
