@@ -197,6 +197,7 @@ async fn a_report_is_acknowledged_when_kafka_has_its_bytes() {
     written.retain(|report| sent.iter().any(|sent| sent == report));
     assert_eq!(written, sent, "each once, in order");
     assert_eq!(rig.metric("weighbridge_ingest_records_produced_total"), records.len() as i64);
+    assert_eq!(rig.metric("weighbridge_ingest_partitions"), i64::from(PARTITIONS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
