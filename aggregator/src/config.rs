@@ -188,9 +188,9 @@ pub struct Load {
     pub shards: u16,
     /// The shard of this loader, from 0.
     pub shard: u16,
-    /// Flush at this many rows: insert cost per row is flat from here on.
+    /// Flush at this many rows. Merges cost ClickHouse more than inserts, and large inserts need fewer of them.
     pub flush_rows: usize,
-    /// Flush at this many bytes of encoded rows.
+    /// Flush at this many bytes held: 46 a cell, 150 a report.
     pub flush_bytes: usize,
     /// Flush at this age of the oldest row: what a reader waits at most.
     pub flush_ms: u64,
@@ -210,7 +210,7 @@ impl Default for Load {
             group_id: "weighbridge-load".to_owned(),
             shards: 1,
             shard: 0,
-            flush_rows: 200_000,
+            flush_rows: 500_000,
             flush_bytes: 32 * 1024 * 1024,
             flush_ms: 1_000,
             insert_send_timeout_s: 30,

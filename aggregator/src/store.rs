@@ -5,11 +5,9 @@
 //!
 //! An insert that fails may still have happened: the caller repeats it, and identity absorbs the copy.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clickhouse::{Client, Row, RowOwned, RowRead};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::cluster;
 use crate::config;
-use crate::native::{self, Columns};
+use crate::native::Block;
 use crate::register::quote;
 
 /// As the `clickhouse` crate has them for plain connections: ClickHouse closes an idle one after 3 s.
@@ -27,8 +25,6 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Part of a server's message that may be shown.
 const DETAIL_CHARACTERS: usize = 300;
-/// ClickHouse reads a compressed body chunk by chunk; a chunk of this size stays in the cache of both sides.
-const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// What ClickHouse or the way to it did wrong. Holds no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -217,9 +213,9 @@ impl Store {
     }
 
     /// Inserts one block, whole or not at all. The body is complete before the request opens.
-    pub(crate) async fn insert(&self, block: &Block, timeouts: InsertTimeouts) -> Result<(), StoreError> {
+    pub(crate) async fn insert(&self, block: &Block<'_>, timeouts: InsertTimeouts) -> Result<(), StoreError> {
         let (setting, value) = self.dedup_setting().await?;
-        let sql = format!("INSERT INTO {}.{} ({}) FORMAT Native", self.database, block.table, block.columns);
+        let sql = format!("INSERT INTO {}.{} ({}) FORMAT Native", self.database, block.table, block.names());
         let mut insert = self
             .client
             .insert_formatted_with(sql)
@@ -228,11 +224,9 @@ impl Store {
             .with_setting("optimize_on_insert", "0")
             .with_setting(setting, value)
             .with_timeouts(Some(timeouts.send), Some(timeouts.end));
-        let mut rest = block.body.clone();
         let send = async {
-            while !rest.is_empty() {
-                let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
-                insert.send(chunk).await?;
+            for piece in block.pieces() {
+                insert.send(piece).await?;
             }
             insert.end().await
         };
@@ -273,23 +267,6 @@ fn dictionary_credentials(config: &config::ClickHouse) -> String {
     let (user, password) = (&config.user, config.password.expose());
     let user = if user.is_empty() { String::new() } else { format!("USER {} ", quote(user)) };
     if password.is_empty() { user } else { format!("{user}PASSWORD {} ", quote(password)) }
-}
-
-/// Rows of one table, encoded once for every try.
-#[derive(Clone, Debug)]
-pub(crate) struct Block {
-    pub(crate) table: &'static str,
-    columns: String,
-    body: Bytes,
-}
-
-impl Block {
-    /// Encodes the rows in this order, see `native`.
-    pub(crate) fn encode<T: Columns>(rows: &T, order: &[Range<usize>]) -> Result<Block, StoreError> {
-        let body = native::encode(rows, order).map_err(|error| StoreError::Internal(error.to_string()))?;
-        let names: Vec<&str> = T::COLUMNS.iter().map(|(name, _)| *name).collect();
-        Ok(Block { table: T::TABLE, columns: names.join(", "), body })
-    }
 }
 
 fn sanitise(error: &clickhouse::error::Error, with_detail: bool) -> StoreError {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::admin::Instruments;
-use crate::load::rows::{Batch, LedgerRows, ReportRows};
-use crate::native::Columns as _;
+use crate::load::rows::Batch;
+use crate::native::Group;
 use crate::record::Sender;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -83,13 +83,8 @@ fn reports_of_one_record_become_rows_of_their_days() {
     let Taken { batch, result, metrics } = take_bytes(&value);
     assert_eq!(result, Ok(()));
     assert_eq!((batch.reports, batch.cells, batch.rows()), (3, 4, 7));
-    let days: Vec<_> = batch.days.values().collect();
-    assert_eq!((days[0].ledger.cell.rows(), days[0].reports.cells.rows()), (3, 2));
-    assert_eq!((days[1].ledger.cell.rows(), days[1].reports.cells.rows()), (1, 1));
-    for day in days {
-        assert!(day.ledger.values().iter().all(|(rows, _)| *rows == day.ledger.cell.rows()));
-        assert!(day.reports.values().iter().all(|(rows, _)| *rows == day.reports.cells.rows()));
-    }
+    let rows: Vec<_> = batch.days.values().map(|day| day.blocks().unwrap().map(|block| block.rows)).collect();
+    assert_eq!(rows, [[3, 2], [1, 1]], "of ledger and of reports");
     assert!(metrics.contains("weighbridge_load_reports_read_total 3"), "{metrics}");
     assert!(metrics.contains("weighbridge_load_reports_buffered 3"), "{metrics}");
 }
@@ -121,11 +116,9 @@ fn poison_is_set_aside_and_its_neighbours_are_not() {
 
 #[test]
 fn rows_are_the_senders_and_a_report_without_one_among_others_is_set_aside() {
-    let contributors = |batch: &Batch| -> Vec<u8> {
+    let contributors = |batch: &Batch| {
         let day = batch.days.values().next().unwrap();
-        let [reports, ledger] = [day.reports.values(), day.ledger.values()].map(|values| values.len());
-        assert_eq!((reports, ledger), (ReportRows::COLUMNS.len(), LedgerRows::COLUMNS.len()));
-        day.ledger.contributor.bytes().to_vec()
+        day.reports.contributor.bytes().to_vec()
     };
     let one = Sender { contributor: [1; 16], collector: CollectorId([2; 16]) };
     let two = Sender { contributor: [3; 16], collector: CollectorId([4; 16]) };
@@ -133,13 +126,12 @@ fn rows_are_the_senders_and_a_report_without_one_among_others_is_set_aside() {
     let header = [one.to_bytes(), two.to_bytes()].concat();
     let Taken { batch, .. } = take_sent(&value, Some(&header));
     assert_eq!(batch.reports, 2);
-    assert_eq!(contributors(&batch), [[1; 16], [3; 16], [3; 16]].concat());
+    assert_eq!(contributors(&batch), [[1; 16], [3; 16]].concat());
     let day = batch.days.values().next().unwrap();
-    assert_eq!(day.ledger.collector_id.bytes(), [[2; 16], [4; 16], [4; 16]].concat());
     assert_eq!(day.reports.collector_id.bytes(), [[2; 16], [4; 16]].concat());
 
     let Taken { batch, .. } = take_bytes(&value);
-    assert_eq!(contributors(&batch), [0; 48], "without the header: nobody's");
+    assert_eq!(contributors(&batch), [0; 32], "without the header: nobody's");
     assert_eq!(batch.days.values().next().unwrap().reports.collector_id.bytes(), [7; 32]);
 
     let Taken { batch, metrics, .. } = take_sent(&value, Some(&one.to_bytes()));
@@ -224,7 +216,8 @@ fn rows_are_sent_in_the_order_of_the_tables() {
     let senders: Vec<u8> = sent.iter().flat_map(|(sender, ..)| sender.to_bytes()).collect();
     let value = record::encode(reports.iter().map(AsRef::as_ref));
     let Taken { batch, .. } = take_sent(&value, Some(&senders));
-    let (cells, names) = batch.days.values().next().unwrap().orders();
-    assert_eq!(names, [3..4, 2..3, 1..2, 0..1]);
-    assert_eq!(cells, [3..6, 2..3, 2..2, 0..2]);
+    let [ledger, reports] = batch.days.values().next().unwrap().blocks().unwrap();
+    let groups = |list: [(usize, std::ops::Range<usize>); 4]| list.map(|(index, rows)| Group { index, rows });
+    assert_eq!(reports.groups(), groups([(3, 3..4), (2, 2..3), (1, 1..2), (0, 0..1)]));
+    assert_eq!(ledger.groups(), groups([(3, 3..6), (2, 2..3), (1, 2..2), (0, 0..2)]));
 }

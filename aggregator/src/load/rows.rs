@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
+use weighbridge_proto::cells::Cell;
 use weighbridge_proto::report::CheckedReport;
 
-use crate::native::{Columns as _, Uuid, columns};
+use crate::native::{Block, Columns as _, Group, Uneven, Uuid, columns};
 use crate::record::Sender;
 use crate::sabotage::{self, Guarantee};
 
@@ -28,19 +29,39 @@ pub(crate) const STREAMING: &str = "Enum8('no' = 0, 'yes' = 1, 'unknown' = 2)";
 pub(crate) const OUTCOME: &str = "Enum8('ok' = 0, 'rate_limited' = 1, 'client_error' = 2, 'server_error' = 3, 'cancelled' = 4, 'unknown' = 5)";
 
 columns! {
-    /// Rows of `ledger`. `ingested_at` is the server's.
-    LedgerRows in "ledger" {
+    /// What a row of `reports` and every row of the report in `ledger` have in common. `ingested_at` is the server's.
+    ReportColumns {
         window_start: u32 = "DateTime('UTC')",
         collector_id: Uuid = "UUID",
         boot_epoch: u64 = "UInt64",
         sequence: u64 = "UInt64",
-        cell: u16 = "UInt16",
         contributor: Uuid = "UUID",
         window_s: u32 = "UInt32",
         catalogue_version: u32 = "UInt32",
         environment: i8 = ENVIRONMENT,
         vantage: i8 = VANTAGE,
         gateway_product: i8 = GATEWAY_PRODUCT,
+        kafka_partition: u16 = "UInt16",
+        kafka_offset: u64 = "UInt64",
+    }
+}
+
+columns! {
+    /// What only `reports` has.
+    TotalColumns {
+        cells: u16 = "UInt16",
+        total_requests: u64 = "UInt64",
+        total_attempts: u64 = "UInt64",
+        total_input_tokens: u64 = "UInt64",
+        total_output_tokens: u64 = "UInt64",
+        dropped_requests: u64 = "UInt64",
+    }
+}
+
+columns! {
+    /// What only `ledger` has.
+    CellColumns {
+        cell: u16 = "UInt16",
         model: u32 = "UInt32",
         provider: u16 = "UInt16",
         openness: i8 = OPENNESS,
@@ -53,32 +74,6 @@ columns! {
         attempts: u64 = "UInt64",
         input_tokens: u64 = "UInt64",
         output_tokens: u64 = "UInt64",
-        kafka_partition: u16 = "UInt16",
-        kafka_offset: u64 = "UInt64",
-    }
-}
-
-columns! {
-    /// Rows of `reports`. `ingested_at` is the server's.
-    ReportRows in "reports" {
-        window_start: u32 = "DateTime('UTC')",
-        collector_id: Uuid = "UUID",
-        boot_epoch: u64 = "UInt64",
-        sequence: u64 = "UInt64",
-        contributor: Uuid = "UUID",
-        window_s: u32 = "UInt32",
-        catalogue_version: u32 = "UInt32",
-        environment: i8 = ENVIRONMENT,
-        vantage: i8 = VANTAGE,
-        gateway_product: i8 = GATEWAY_PRODUCT,
-        cells: u16 = "UInt16",
-        total_requests: u64 = "UInt64",
-        total_attempts: u64 = "UInt64",
-        total_input_tokens: u64 = "UInt64",
-        total_output_tokens: u64 = "UInt64",
-        dropped_requests: u64 = "UInt64",
-        kafka_partition: u16 = "UInt16",
-        kafka_offset: u64 = "UInt64",
     }
 }
 
@@ -96,9 +91,10 @@ pub(crate) struct OutsideCalendar;
 /// The rows of one day.
 #[derive(Debug, Default)]
 pub(crate) struct Day {
-    pub(crate) ledger: LedgerRows,
-    pub(crate) reports: ReportRows,
-    /// Of each report its place in the tables' order and its rows of `ledger`.
+    pub(crate) reports: ReportColumns,
+    pub(crate) totals: TotalColumns,
+    pub(crate) cells: CellColumns,
+    /// Of each report its place in the tables' order and its cells.
     names: Vec<(TableKey, Range<usize>)>,
 }
 
@@ -113,11 +109,16 @@ fn table_key(report: &CheckedReport, sender: Sender) -> TableKey {
 }
 
 impl Day {
-    /// The order in which the rows of `ledger` and of `reports` are sent: what comes sorted, ClickHouse need not sort.
-    pub(crate) fn orders(&self) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    /// The inserts of `ledger` and of `reports`, in the order of the tables: what comes sorted, ClickHouse need not sort.
+    pub(crate) fn blocks(&self) -> Result<[Block<'_>; 2], Uneven> {
         let mut order: Vec<usize> = (0..self.names.len()).collect();
-        order.sort_unstable_by_key(|row| self.names[*row].0);
-        order.into_iter().map(|row| (self.names[row].1.clone(), row..row + 1)).unzip()
+        order.sort_unstable_by_key(|report| self.names[*report].0);
+        let cells = order.iter().map(|&index| Group { index, rows: self.names[index].1.clone() });
+        let reports = order.iter().map(|&index| Group { index, rows: index..index + 1 });
+        Ok([
+            Block::new("ledger", cells.collect(), &[&self.reports], &[&self.cells])?,
+            Block::new("reports", reports.collect(), &[], &[&self.reports, &self.totals])?,
+        ])
     }
 }
 
@@ -174,7 +175,9 @@ impl Batch {
     /// Bytes held, nearly.
     pub(crate) fn bytes(&self) -> usize {
         let poison: usize = self.poison.iter().map(|poison| poison.value.len()).sum();
-        self.cells * LedgerRows::ROW_BYTES + self.reports * ReportRows::ROW_BYTES + poison
+        let report =
+            ReportColumns::ROW_BYTES + TotalColumns::ROW_BYTES + size_of::<(TableKey, Range<usize>)>();
+        self.cells * CellColumns::ROW_BYTES + self.reports * report + poison
     }
 
     /// The record at `place` is in this batch, rows or poison.
@@ -197,66 +200,56 @@ impl Batch {
         // In range: WINDOWS_UNTIL is below 2^32, a report has at most 10,000 cells, a topic at most some thousand partitions.
         let day = self.days.entry((start / SECONDS_PER_DAY) as u32).or_default();
         let sender = sender.unwrap_or(Sender { contributor: [0; 16], collector: report.identity.collector });
-        let first = day.ledger.cell.rows();
+        let first = day.names.last().map_or(0, |(_, cells)| cells.end);
         day.names.push((table_key(report, sender), first..first + report.cells.len()));
-        add_report(&mut day.reports, report, sender, place);
-        add_cells(&mut day.ledger, report, sender, place);
+        day.add_report(report, sender, place);
+        day.add_cells(&report.cells);
         self.reports += 1;
         self.cells += report.cells.len();
         Ok(())
     }
 }
 
-fn add_report(rows: &mut ReportRows, report: &CheckedReport, sender: Sender, place: Place) {
-    rows.window_start.push(report.window_start.0 as u32);
-    rows.collector_id.push(Uuid(sender.collector.0));
-    rows.contributor.push(Uuid(sender.contributor));
-    rows.boot_epoch.push(report.identity.boot_epoch.0);
-    rows.sequence.push(report.identity.sequence.0);
-    rows.window_s.push(report.window_s);
-    rows.catalogue_version.push(report.catalogue_version);
-    rows.environment.push(report.environment as i8);
-    rows.vantage.push(report.vantage as i8);
-    rows.gateway_product.push(report.gateway_product as i8);
-    rows.cells.push(report.cells.len() as u16);
-    rows.total_requests.push(report.totals.requests);
-    rows.total_attempts.push(report.totals.attempts);
-    rows.total_input_tokens.push(report.totals.input_tokens);
-    rows.total_output_tokens.push(report.totals.output_tokens);
-    rows.dropped_requests.push(report.dropped_requests);
-    rows.kafka_partition.push(place.partition as u16);
-    rows.kafka_offset.push(place.offset as u64);
-}
+impl Day {
+    fn add_report(&mut self, report: &CheckedReport, sender: Sender, place: Place) {
+        let has_key = !sabotage::breaks(Guarantee::RowKeyWithSequence);
+        let rows = &mut self.reports;
+        rows.window_start.push(report.window_start.0 as u32);
+        rows.collector_id.push(Uuid(sender.collector.0));
+        rows.boot_epoch.push(report.identity.boot_epoch.0);
+        rows.sequence.push(if has_key { report.identity.sequence.0 } else { 0 });
+        rows.contributor.push(Uuid(sender.contributor));
+        rows.window_s.push(report.window_s);
+        rows.catalogue_version.push(report.catalogue_version);
+        rows.environment.push(report.environment as i8);
+        rows.vantage.push(report.vantage as i8);
+        rows.gateway_product.push(report.gateway_product as i8);
+        rows.kafka_partition.push(place.partition as u16);
+        rows.kafka_offset.push(place.offset as u64);
+        let totals = &mut self.totals;
+        totals.cells.push(report.cells.len() as u16);
+        totals.total_requests.push(report.totals.requests);
+        totals.total_attempts.push(report.totals.attempts);
+        totals.total_input_tokens.push(report.totals.input_tokens);
+        totals.total_output_tokens.push(report.totals.output_tokens);
+        totals.dropped_requests.push(report.dropped_requests);
+    }
 
-fn add_cells(rows: &mut LedgerRows, report: &CheckedReport, sender: Sender, place: Place) {
-    let has_key = !sabotage::breaks(Guarantee::RowKeyWithSequence);
-    let sequence = if has_key { report.identity.sequence.0 } else { 0 };
-    let n = report.cells.len();
-    rows.window_start.repeat(report.window_start.0 as u32, n);
-    rows.collector_id.repeat(Uuid(sender.collector.0), n);
-    rows.contributor.repeat(Uuid(sender.contributor), n);
-    rows.boot_epoch.repeat(report.identity.boot_epoch.0, n);
-    rows.sequence.repeat(sequence, n);
-    rows.window_s.repeat(report.window_s, n);
-    rows.catalogue_version.repeat(report.catalogue_version, n);
-    rows.environment.repeat(report.environment as i8, n);
-    rows.vantage.repeat(report.vantage as i8, n);
-    rows.gateway_product.repeat(report.gateway_product as i8, n);
-    rows.kafka_partition.repeat(place.partition as u16, n);
-    rows.kafka_offset.repeat(place.offset as u64, n);
-    for (index, cell) in report.cells.iter().enumerate() {
-        rows.cell.push(index as u16);
-        rows.model.push(cell.key.model.0);
-        rows.provider.push(cell.key.provider.0);
-        rows.openness.push(cell.key.openness as i8);
-        rows.hosting.push(cell.key.hosting as i8);
-        rows.operation.push(cell.key.operation as i8);
-        rows.choice.push(cell.key.choice as i8);
-        rows.streaming.push(cell.key.streaming as i8);
-        rows.outcome.push(cell.key.outcome as i8);
-        rows.requests.push(cell.counts.requests);
-        rows.attempts.push(cell.counts.attempts);
-        rows.input_tokens.push(cell.counts.input_tokens);
-        rows.output_tokens.push(cell.counts.output_tokens);
+    /// Column by column: the cells of one report stay in the cache.
+    fn add_cells(&mut self, cells: &[Cell]) {
+        let rows = &mut self.cells;
+        rows.cell.extend((0..cells.len()).map(|index| index as u16));
+        rows.model.extend(cells.iter().map(|cell| cell.key.model.0));
+        rows.provider.extend(cells.iter().map(|cell| cell.key.provider.0));
+        rows.openness.extend(cells.iter().map(|cell| cell.key.openness as i8));
+        rows.hosting.extend(cells.iter().map(|cell| cell.key.hosting as i8));
+        rows.operation.extend(cells.iter().map(|cell| cell.key.operation as i8));
+        rows.choice.extend(cells.iter().map(|cell| cell.key.choice as i8));
+        rows.streaming.extend(cells.iter().map(|cell| cell.key.streaming as i8));
+        rows.outcome.extend(cells.iter().map(|cell| cell.key.outcome as i8));
+        rows.requests.extend(cells.iter().map(|cell| cell.counts.requests));
+        rows.attempts.extend(cells.iter().map(|cell| cell.counts.attempts));
+        rows.input_tokens.extend(cells.iter().map(|cell| cell.counts.input_tokens));
+        rows.output_tokens.extend(cells.iter().map(|cell| cell.counts.output_tokens));
     }
 }

@@ -18,7 +18,8 @@ use super::metrics::Metrics;
 use super::rows::Batch;
 use crate::admin::Condition;
 use crate::backoff::Backoff;
-use crate::store::{Block, InsertTimeouts, Store, StoreError};
+use crate::native::Block;
+use crate::store::{InsertTimeouts, Store};
 
 /// Inserts of one batch at a time: the two tables of two days. More only makes ClickHouse's own threads wait for each other.
 const CONCURRENT_INSERTS: usize = 4;
@@ -67,18 +68,20 @@ impl Writer {
     #[tracing::instrument(skip_all, fields(reports = batch.reports, cells = batch.cells))]
     async fn write(&mut self, batch: Batch) -> Done {
         let Batch { days, poison, next_offsets, reports, cells, newest_record_ms, .. } = batch;
-        let blocks = days.into_values().flat_map(|day| {
-            let (cells, names) = day.orders();
-            // One of the two is empty only when all reports of the day are.
-            let ledger = (day.ledger.cell.rows() > 0)
-                .then(|| (Block::encode(&day.ledger, &cells), day.ledger.cell.rows()));
-            let reports = (Block::encode(&day.reports, &names), day.reports.cells.rows());
-            ledger.into_iter().chain([reports])
-        });
+        let mut blocks = Vec::new();
+        for day in days.values() {
+            match day.blocks() {
+                // That of `ledger` is empty when all reports of the day are.
+                Ok(of_day) => blocks.extend(of_day.into_iter().filter(|block| block.rows > 0)),
+                Err(mistake) => {
+                    // Columns of different lengths cannot come out of `rows`; if they did, stopping here keeps the offsets.
+                    warn!(error = %mistake, "rows could not be encoded; this process loads nothing more");
+                    return std::future::pending().await;
+                }
+            }
+        }
         let writer = &*self;
-        stream::iter(blocks)
-            .for_each_concurrent(CONCURRENT_INSERTS, |(block, rows)| writer.insert(block, rows))
-            .await;
+        stream::iter(&blocks).for_each_concurrent(CONCURRENT_INSERTS, |block| writer.insert(block)).await;
         for record in &poison {
             self.dead_letters.set_aside(record).await;
         }
@@ -88,29 +91,21 @@ impl Writer {
         Done { next_offsets, newest_record_ms }
     }
 
-    async fn insert(&self, block: Result<Block, StoreError>, rows: usize) {
-        let block = match block {
-            Ok(block) => block,
-            Err(mistake) => {
-                // Columns of different lengths cannot come out of `rows`; if they did, stopping here keeps the offsets.
-                warn!(error = %mistake, "rows could not be encoded; this process loads nothing more");
-                return std::future::pending().await;
-            }
-        };
+    async fn insert(&self, block: &Block<'_>) {
         let mut backoff = Backoff::default();
         loop {
             let since = Instant::now();
-            let result = self.store.insert(&block, self.timeouts).await;
+            let result = self.store.insert(block, self.timeouts).await;
             self.metrics.insert_seconds.observe(since.elapsed().as_secs_f64());
             match result {
                 Ok(()) => {
                     self.ready.set(true);
-                    return self.metrics.inserted(block.table, rows);
+                    return self.metrics.inserted(block.table, block.rows);
                 }
                 Err(error) => {
                     self.ready.set(false);
                     self.metrics.failed(error.code());
-                    warn!(table = block.table, rows, %error, code = error.code(), "insert failed, trying again");
+                    warn!(table = block.table, rows = block.rows, %error, code = error.code(), "insert failed, trying again");
                     sleep(backoff.next()).await;
                 }
             }

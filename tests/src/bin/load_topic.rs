@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 const TOPIC: &str = "weighbridge.reports.v1";
 const PARTITIONS: i32 = 12;
 /// As `load.flush_rows` and `load.flush_ms`.
-const FLUSH_ROWS: usize = 200_000;
+const FLUSH_ROWS: usize = 500_000;
 const FLUSH: Duration = Duration::from_secs(1);
 /// Collectors that the reports are of.
 const COLLECTORS: u64 = 1_000;
