@@ -17,9 +17,7 @@
 //! sets have equal bytes. `unpack` refuses everything that `pack` would not have written: a number outside its enumeration,
 //! a key twice or out of order, an empty cell, a count of 2^53 or more, a list that ends early, more than `MAX_CELLS`.
 
-use std::iter::Copied;
-use std::slice::Iter;
-
+use prost::encoding::decode_varint;
 use weighbridge_catalog::{Hosting, ModelId, Openness, ProviderId};
 
 use crate::v1::{Choice, Operation, Outcome, Streaming};
@@ -190,25 +188,46 @@ fn pack_cell(cell: &Cell, packed: &mut Vec<u64>) {
 /// # Errors
 /// Everything that `pack` would not have written, see the module.
 pub fn unpack(packed: &[u64]) -> Result<Vec<Cell>, CellsError> {
-    let mut numbers = packed.iter().copied();
-    let mut cells = Vec::new();
+    unpack_numbers(&mut packed.iter().copied().map(Ok), packed.len())
+}
+
+/// Unpacks `Report.cells` as it is encoded: the varints of the packed field, without its tag and length.
+///
+/// # Errors
+/// As `unpack`; `Truncated` also for what is no varint.
+pub fn unpack_encoded(mut encoded: &[u8]) -> Result<Vec<Cell>, CellsError> {
+    // Counts and token sums are rarely of one byte.
+    let numbers_guessed = encoded.len() / 2;
+    let mut numbers = std::iter::from_fn(|| {
+        (!encoded.is_empty()).then(|| decode_varint(&mut encoded).map_err(|_| CellsError::Truncated))
+    });
+    unpack_numbers(&mut numbers, numbers_guessed)
+}
+
+/// `guessed` numbers, about.
+fn unpack_numbers(
+    numbers: &mut impl Iterator<Item = Result<u64, CellsError>>,
+    guessed: usize,
+) -> Result<Vec<Cell>, CellsError> {
+    // A cell is two to five numbers and a group three: a fourth is seldom far off.
+    let mut cells = Vec::with_capacity((guessed / 4).min(MAX_CELLS));
     let mut previous: Option<(u64, u64)> = None;
-    while let Some(delta) = numbers.next() {
+    while let Some(delta) = numbers.next().transpose()? {
         let model = previous.map_or(Some(delta), |(model, _)| model.checked_add(delta));
         let model = model.filter(|model| *model <= u64::from(u32::MAX)).ok_or(CellsError::Range("model"))?;
-        let origin = next(&mut numbers)?;
+        let origin = next(numbers)?;
         if previous.is_some_and(|before| before >= (model, origin)) {
             return Err(CellsError::Order);
         }
         previous = Some((model, origin));
-        let n = next(&mut numbers)?;
+        let n = next(numbers)?;
         if n == 0 {
             return Err(CellsError::Empty);
         }
         if n > (MAX_CELLS - cells.len()) as u64 {
             return Err(CellsError::TooMany);
         }
-        unpack_group(model as u32, origin, n, &mut numbers, &mut cells)?;
+        unpack_group(model as u32, origin, n, numbers, &mut cells)?;
     }
     Ok(cells)
 }
@@ -217,7 +236,7 @@ fn unpack_group(
     model: u32,
     origin: u64,
     n: u64,
-    numbers: &mut Copied<Iter<'_, u64>>,
+    numbers: &mut impl Iterator<Item = Result<u64, CellsError>>,
     cells: &mut Vec<Cell>,
 ) -> Result<(), CellsError> {
     let mut rest = origin;
@@ -251,7 +270,10 @@ fn unpack_group(
     Ok(())
 }
 
-fn unpack_counts(flags: u64, numbers: &mut Copied<Iter<'_, u64>>) -> Result<Counts, CellsError> {
+fn unpack_counts(
+    flags: u64,
+    numbers: &mut impl Iterator<Item = Result<u64, CellsError>>,
+) -> Result<Counts, CellsError> {
     let requests = next(numbers)?;
     let attempts = if flags & ATTEMPTS_FOLLOW != 0 { next(numbers)? } else { requests };
     let tokens_follow = flags & TOKENS_FOLLOW != 0;
@@ -269,8 +291,8 @@ fn unpack_counts(flags: u64, numbers: &mut Copied<Iter<'_, u64>>) -> Result<Coun
     Ok(counts)
 }
 
-fn next(numbers: &mut Copied<Iter<'_, u64>>) -> Result<u64, CellsError> {
-    numbers.next().ok_or(CellsError::Truncated)
+fn next(numbers: &mut impl Iterator<Item = Result<u64, CellsError>>) -> Result<u64, CellsError> {
+    numbers.next().unwrap_or(Err(CellsError::Truncated))
 }
 
 /// Takes the lowest `bits` off `number`.

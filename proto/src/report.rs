@@ -25,6 +25,46 @@ pub const MAX_REPORT_BYTES: usize = 512 * 1024;
 const CHECKSUM_TAG: [u8; 2] = [0x8d, 0x01];
 const CHECKSUM_BYTES: usize = 6;
 
+/// `Report` as it is checked: the cells stay as they are encoded until they are unpacked, which is most of the work of decoding one.
+/// Only the packed form of the field is taken, the one that `seal` writes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Envelope {
+    #[prost(uint32, tag = "1")]
+    schema: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    collector_id: Vec<u8>,
+    #[prost(fixed64, tag = "3")]
+    boot_epoch: u64,
+    #[prost(uint64, tag = "4")]
+    sequence: u64,
+    #[prost(uint64, tag = "5")]
+    window_start_s: u64,
+    #[prost(uint32, tag = "6")]
+    window_s: u32,
+    #[prost(uint32, tag = "7")]
+    catalogue_version: u32,
+    #[prost(int32, tag = "8")]
+    environment: i32,
+    #[prost(int32, tag = "9")]
+    vantage: i32,
+    #[prost(int32, tag = "10")]
+    gateway_product: i32,
+    #[prost(bytes = "vec", tag = "11")]
+    cells: Vec<u8>,
+    #[prost(uint64, tag = "12")]
+    total_requests: u64,
+    #[prost(uint64, tag = "13")]
+    total_attempts: u64,
+    #[prost(uint64, tag = "14")]
+    total_input_tokens: u64,
+    #[prost(uint64, tag = "15")]
+    total_output_tokens: u64,
+    #[prost(uint64, tag = "16")]
+    dropped_requests: u64,
+    #[prost(fixed32, tag = "17")]
+    crc32c: u32,
+}
+
 /// The name of a report. Equal names mean equal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
@@ -148,7 +188,8 @@ pub fn seal(report: &Report) -> Bytes {
 /// Name of a sealed report that was not changed since, for matching receipts; `None` if the bytes are damaged.
 pub fn identity(bytes: &[u8]) -> Option<Identity> {
     verify_checksum(bytes).ok()?;
-    identity_of(&Report::decode(bytes).ok()?).ok()
+    let report = Envelope::decode(bytes).ok()?;
+    identity_of(&report.collector_id, report.boot_epoch, report.sequence).ok()
 }
 
 /// Decodes and checks received bytes.
@@ -159,7 +200,7 @@ pub fn check(bytes: &[u8]) -> Result<CheckedReport, ReportError> {
     if bytes.len() > MAX_REPORT_BYTES {
         return Err(ReportError::TooLarge(bytes.len()));
     }
-    let report = Report::decode(bytes).map_err(|_| ReportError::Undecodable)?;
+    let report = Envelope::decode(bytes).map_err(|_| ReportError::Undecodable)?;
     verify_checksum(bytes)?;
     if report.schema == 0 || report.schema > SCHEMA {
         return Err(if report.schema == 0 {
@@ -168,7 +209,7 @@ pub fn check(bytes: &[u8]) -> Result<CheckedReport, ReportError> {
             ReportError::Schema(report.schema)
         });
     }
-    let identity = identity_of(&report)?;
+    let identity = identity_of(&report.collector_id, report.boot_epoch, report.sequence)?;
     let in_range = (MIN_WINDOW_S..=MAX_WINDOW_S).contains(&report.window_s);
     if !in_range || report.window_start_s % u64::from(report.window_s) != 0 {
         return Err(ReportError::Window);
@@ -199,22 +240,21 @@ pub fn check(bytes: &[u8]) -> Result<CheckedReport, ReportError> {
         environment: header_enum("environment", report.environment, Environment::from_number)?,
         vantage: header_enum("vantage", report.vantage, Vantage::from_number)?,
         gateway_product: header_enum("gateway_product", report.gateway_product, GatewayProduct::from_number)?,
-        cells: cells::unpack(&report.cells)?,
+        cells: cells::unpack_encoded(&report.cells)?,
         totals,
         dropped_requests: report.dropped_requests,
     })
 }
 
-fn identity_of(report: &Report) -> Result<Identity, ReportError> {
-    let id: [u8; COLLECTOR_ID_BYTES] =
-        report.collector_id.as_ref().try_into().map_err(|_| ReportError::CollectorId)?;
+fn identity_of(id: &[u8], boot_epoch: u64, sequence: u64) -> Result<Identity, ReportError> {
+    let id: [u8; COLLECTOR_ID_BYTES] = id.try_into().map_err(|_| ReportError::CollectorId)?;
     if id == [0; COLLECTOR_ID_BYTES] {
         return Err(ReportError::CollectorId);
     }
     Ok(Identity {
         collector: CollectorId(id),
-        boot_epoch: BootEpoch(report.boot_epoch),
-        sequence: Sequence(report.sequence),
+        boot_epoch: BootEpoch(boot_epoch),
+        sequence: Sequence(sequence),
     })
 }
 

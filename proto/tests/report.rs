@@ -128,6 +128,40 @@ fn every_field_out_of_range_is_named() {
 }
 
 #[test]
+fn every_field_is_read_from_its_own_place() {
+    let sent = Report {
+        sequence: 4,
+        window_start_s: 1_795_000_080,
+        window_s: 40,
+        environment: Environment::Staging.into(),
+        vantage: Vantage::Server.into(),
+        gateway_product: GatewayProduct::Vllm.into(),
+        total_requests: 13,
+        total_attempts: 14,
+        total_input_tokens: 15,
+        total_output_tokens: 16,
+        dropped_requests: 17,
+        ..sample(&minute(true))
+    };
+    let checked = report::check(&report::seal(&sent)).unwrap();
+    let totals = Counts { requests: 13, attempts: 14, input_tokens: 15, output_tokens: 16 };
+    let identity = checked.identity;
+    assert_eq!(
+        (identity.collector.0, identity.boot_epoch.0, identity.sequence.0),
+        ([7; 16], sent.boot_epoch, 4)
+    );
+    assert_eq!((checked.window_start.0, checked.window_s), (1_795_000_080, 40));
+    assert_eq!(checked.catalogue_version, sent.catalogue_version);
+    assert_eq!((checked.environment, checked.vantage), (Environment::Staging, Vantage::Server));
+    assert_eq!(
+        (checked.gateway_product, checked.totals, checked.dropped_requests),
+        (GatewayProduct::Vllm, totals, 17)
+    );
+    assert_eq!(checked.cells, cells::unpack(&sent.cells).unwrap());
+    assert_eq!(checked.cells.len(), 30);
+}
+
+#[test]
 fn unpack_names_what_is_wrong() {
     // model 5, origin chat/unknown/closed/provider 1, one cell: shape 0, 3 requests.
     let origin = 1 << 9 | 1 << 6;

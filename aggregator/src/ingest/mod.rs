@@ -11,6 +11,7 @@
 mod metrics;
 mod pack;
 mod stream;
+mod waiting;
 
 use std::pin::Pin;
 use std::sync::Arc;

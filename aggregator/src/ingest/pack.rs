@@ -10,15 +10,14 @@
 //! Why: a record costs librdkafka and the broker the same whether it holds one report of 100 bytes or a thousand.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{DeliveryFuture, FutureRecord};
-use tokio::sync::{Notify, oneshot};
+use rdkafka::producer::FutureRecord;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -46,8 +45,38 @@ pub(super) enum Fate {
     QueueFull,
 }
 
-/// Resolves to the fate of the record that holds a report.
-pub(super) type FateOfRecord = Shared<BoxFuture<'static, Fate>>;
+/// The fate of one record, for the streams whose reports are in it.
+#[derive(Debug, Default)]
+pub(super) struct FateOfRecord {
+    fate: OnceLock<Fate>,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl FateOfRecord {
+    /// None: Kafka has not answered.
+    pub(super) fn get(&self) -> Option<Fate> {
+        self.fate.get().copied()
+    }
+
+    /// Wakes `waker` once when the fate is decided; when it is already, `get` tells it from now on.
+    pub(super) fn wake_when_decided(&self, waker: &Waker) {
+        // A panic while it was held can only have left a list that is whole.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.get().is_none() {
+            waiting.push(waker.clone());
+        }
+    }
+
+    fn decide(&self, fate: Fate) {
+        let waiting = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // Decided once, by whoever has the pack.
+            let _ = self.fate.set(fate);
+            std::mem::take(&mut *waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
 
 /// The packs of all partitions that fill.
 pub(super) struct Packer {
@@ -66,32 +95,12 @@ struct Pack {
     reports: usize,
     /// As in the header; none: nobody was asked who he is.
     senders: Option<Vec<u8>>,
-    handed_over: oneshot::Sender<Result<DeliveryFuture, Fate>>,
-    fate: FateOfRecord,
+    fate: Arc<FateOfRecord>,
 }
 
 impl Pack {
     fn new(key: CollectorId, has_senders: bool) -> Pack {
-        let (handed_over, delivery) = oneshot::channel();
-        let fate = async move {
-            match delivery.await {
-                Ok(Ok(delivery)) => match delivery.await {
-                    Ok(Ok(_)) => Fate::Confirmed,
-                    _ => Fate::NotDelivered,
-                },
-                Ok(Err(fate)) => fate,
-                // The pack was dropped with the process.
-                Err(_) => Fate::NotDelivered,
-            }
-        };
-        Pack {
-            key,
-            value: Vec::new(),
-            reports: 0,
-            senders: has_senders.then(Vec::new),
-            handed_over,
-            fate: fate.boxed().shared(),
-        }
+        Pack { key, value: Vec::new(), reports: 0, senders: has_senders.then(Vec::new), fate: Arc::default() }
     }
 
     fn add(&mut self, report: &[u8], sender: Option<Sender>) {
@@ -119,7 +128,7 @@ impl Packer {
         collector: CollectorId,
         sender: Option<Sender>,
         report: &[u8],
-    ) -> FateOfRecord {
+    ) -> Arc<FateOfRecord> {
         // A panic while it was held can only have left a pack that is whole.
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         // The header is about all reports of a record or none.
@@ -133,7 +142,7 @@ impl Packer {
         let none_filled = filling.is_empty();
         let pack = filling.entry(partition).or_insert_with(|| Pack::new(collector, sender.is_some()));
         pack.add(report, sender);
-        let fate = pack.fate.clone();
+        let fate = Arc::clone(&pack.fate);
         // Handed over while the lock is held, so that the order stays.
         if pack.is_full()
             && let Some(pack) = filling.remove(&partition)
@@ -176,18 +185,52 @@ impl Packer {
             .key(&pack.key.0[..])
             .payload(&pack.value)
             .headers(headers);
-        let handed_over =
-            self.producer.send_result(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => Fate::QueueFull,
-                _ => {
-                    warn!(%error, "Kafka takes no record");
-                    Fate::NotDelivered
-                }
-            });
-        if handed_over.is_ok() {
-            self.metrics.records_produced.inc();
+        let fate = pack.fate;
+        match self.producer.send_result(record) {
+            Ok(delivery) => {
+                self.metrics.records_produced.inc();
+                tokio::spawn(async move {
+                    let confirmed = matches!(delivery.await, Ok(Ok(_)));
+                    fate.decide(if confirmed { Fate::Confirmed } else { Fate::NotDelivered });
+                });
+            }
+            Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                fate.decide(Fate::QueueFull);
+            }
+            Err((error, _)) => {
+                warn!(%error, "Kafka takes no record");
+                fate.decide(Fate::NotDelivered);
+            }
         }
-        // Nobody listens when every stream of the pack has ended: its reports are sent again.
-        let _ = pack.handed_over.send(handed_over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn all_who_wait_are_woken_once_and_later_ones_see_it() {
+        let (fate, wakes) = (FateOfRecord::default(), Arc::new(Wakes::default()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        fate.wake_when_decided(&waker);
+        fate.wake_when_decided(&waker);
+        assert_eq!((fate.get(), wakes.0.load(Ordering::Relaxed)), (None, 0));
+        fate.decide(Fate::NotDelivered);
+        fate.decide(Fate::Confirmed);
+        fate.wake_when_decided(&waker);
+        assert_eq!((fate.get(), wakes.0.load(Ordering::Relaxed)), (Some(Fate::NotDelivered), 2));
     }
 }

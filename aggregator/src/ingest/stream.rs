@@ -12,9 +12,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _};
 use prost::Message as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tracing::debug;
 use weighbridge_proto::report::{self, Identity};
@@ -22,7 +21,8 @@ use weighbridge_proto::v1::{Receipt, ReceiptStatus, Refusal, Report};
 
 use super::Shared;
 use super::metrics::Retry;
-use super::pack::{Fate, FateOfRecord};
+use super::pack::Fate;
+use super::waiting::{Entry, InFlight};
 use crate::door::{Identified, OverQuota, Refused};
 use crate::record;
 use crate::sabotage::{self, Guarantee};
@@ -30,10 +30,11 @@ use crate::sabotage::{self, Guarantee};
 /// The answers to one stream of reports.
 pub(crate) struct Receipts<S> {
     reports: Option<S>,
-    in_flight: FuturesUnordered<InFlight>,
+    in_flight: InFlight,
     shared: Arc<Shared>,
     identified: Identified,
-    farewell: Option<Pin<Box<dyn Future<Output = Farewell> + Send>>>,
+    /// One at most. Here it is looked at when it has something to say, and not at every report.
+    farewell: FuturesUnordered<Pin<Box<dyn Future<Output = Farewell> + Send>>>,
 }
 
 /// How a stream ends by ingest's will.
@@ -56,13 +57,9 @@ where
         farewell: impl Future<Output = Farewell> + Send + 'static,
     ) -> Self {
         shared.metrics.streams.inc();
-        Receipts {
-            reports: Some(reports),
-            in_flight: FuturesUnordered::new(),
-            shared,
-            identified,
-            farewell: Some(Box::pin(farewell)),
-        }
+        let in_flight = InFlight::new(shared.metrics.clone());
+        let farewell = FuturesUnordered::from_iter([Box::pin(farewell) as Pin<Box<_>>]);
+        Receipts { reports: Some(reports), in_flight, shared, identified, farewell }
     }
 }
 
@@ -80,10 +77,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Some(farewell) = &mut this.farewell
-            && let Poll::Ready(farewell) = farewell.as_mut().poll(cx)
-        {
-            this.farewell = None;
+        if let Poll::Ready(Some(farewell)) = this.farewell.poll_next_unpin(cx) {
             this.reports = None;
             if let Farewell::Refused(refused) = farewell {
                 // What is with Kafka counts as retried; the collector sends it again when it may.
@@ -92,11 +86,11 @@ where
             }
         }
         loop {
-            if let Poll::Ready(Some(receipt)) = this.in_flight.poll_next_unpin(cx) {
-                return Poll::Ready(Some(Ok(receipt)));
+            if let Some((fate, entry)) = this.in_flight.decided(cx.waker()) {
+                return Poll::Ready(Some(Ok(this.shared.answer(fate, &entry))));
             }
             let Some(reports) = &mut this.reports else {
-                return if this.in_flight.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+                return if this.in_flight.len() == 0 { Poll::Ready(None) } else { Poll::Pending };
             };
             if this.in_flight.len() >= this.shared.reports_in_flight_per_stream {
                 return Poll::Pending;
@@ -105,7 +99,7 @@ where
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes, &this.identified) {
                     Taken::Answered(receipt) => return Poll::Ready(Some(Ok(receipt))),
-                    Taken::InFlight(report) => this.in_flight.push(report),
+                    Taken::InFlight(entry) => this.in_flight.push(entry, cx.waker()),
                 },
                 // Not logged with its text, which can name the peer.
                 Poll::Ready(Some(Err(status))) => {
@@ -119,16 +113,16 @@ where
 }
 
 /// What became of a report at once.
-pub(crate) enum Taken {
+pub(super) enum Taken {
     /// Refused, or to be sent again.
     Answered(Receipt),
     /// With Kafka.
-    InFlight(InFlight),
+    InFlight(Entry),
 }
 
 impl Shared {
     /// Checks a report and hands it to Kafka.
-    pub(crate) fn take(self: &Arc<Self>, bytes: &Bytes, identified: &Identified) -> Taken {
+    pub(super) fn take(self: &Arc<Self>, bytes: &Bytes, identified: &Identified) -> Taken {
         self.metrics.received(bytes.len());
         let checked = match report::check(bytes) {
             Ok(checked) => checked,
@@ -157,14 +151,28 @@ impl Shared {
             return Taken::Answered(self.receipt(name, ReceiptStatus::Ok));
         }
         self.metrics.in_flight.inc();
-        Taken::InFlight(InFlight {
-            name,
-            fate,
-            since: Instant::now(),
-            shared: Arc::clone(self),
-            answered: false,
-            _bytes_held: bytes_held,
-        })
+        Taken::InFlight(Entry { name, fate, since: Instant::now(), _bytes_held: bytes_held })
+    }
+
+    /// The receipt of a report that was with Kafka.
+    fn answer(&self, fate: Fate, entry: &Entry) -> Receipt {
+        self.metrics.in_flight.dec();
+        self.metrics.delivery_seconds.observe(entry.since.elapsed().as_secs_f64());
+        match fate {
+            Fate::Confirmed => {
+                self.metrics.forwarded();
+                self.receipt(entry.name, ReceiptStatus::Ok)
+            }
+            Fate::QueueFull => {
+                self.metrics.retried(Retry::Overloaded);
+                self.retry_receipt(entry.name)
+            }
+            Fate::NotDelivered => {
+                self.metrics.retried(Retry::NotDelivered);
+                self.delivery_failed();
+                self.retry_receipt(entry.name)
+            }
+        }
     }
 
     fn refuse(&self, name: Name, refusal: Refusal) -> Taken {
@@ -215,7 +223,7 @@ impl Shared {
 
 /// What a receipt says of its report.
 #[derive(Clone, Copy, Debug, Default)]
-struct Name {
+pub(super) struct Name {
     boot_epoch: u64,
     sequence: u64,
 }
@@ -231,51 +239,5 @@ fn name_of(bytes: &Bytes) -> Name {
     match Report::decode(bytes.as_ref()) {
         Ok(report) => Name { boot_epoch: report.boot_epoch, sequence: report.sequence },
         Err(_) => Name::default(),
-    }
-}
-
-/// A report that is with Kafka. Resolves to its receipt; dropped before that it counts as retried.
-pub(crate) struct InFlight {
-    name: Name,
-    fate: FateOfRecord,
-    since: Instant,
-    shared: Arc<Shared>,
-    answered: bool,
-    _bytes_held: OwnedSemaphorePermit,
-}
-
-impl Future for InFlight {
-    type Output = Receipt;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
-        let Poll::Ready(fate) = self.fate.poll_unpin(cx) else { return Poll::Pending };
-        self.answered = true;
-        let metrics = &self.shared.metrics;
-        metrics.in_flight.dec();
-        metrics.delivery_seconds.observe(self.since.elapsed().as_secs_f64());
-        Poll::Ready(match fate {
-            Fate::Confirmed => {
-                metrics.forwarded();
-                self.shared.receipt(self.name, ReceiptStatus::Ok)
-            }
-            Fate::QueueFull => {
-                metrics.retried(Retry::Overloaded);
-                self.shared.retry_receipt(self.name)
-            }
-            Fate::NotDelivered => {
-                metrics.retried(Retry::NotDelivered);
-                self.shared.delivery_failed();
-                self.shared.retry_receipt(self.name)
-            }
-        })
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.shared.metrics.in_flight.dec();
-            self.shared.metrics.retried(Retry::StreamEnded);
-        }
     }
 }
