@@ -28,7 +28,7 @@ use crate::kafka::Producer;
 use crate::record::{self, Sender};
 
 /// Far below the second that a window may take longer; librdkafka itself waits for nothing.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(20);
 /// A pack this large leaves. With the largest report added to it, it still fits into Kafka's limit of a record, 1 MiB.
 const PACK_BYTES: usize = 256 * 1024;
 /// Bounds what `load` takes at once: 30 cells a report are 30,000 rows.
