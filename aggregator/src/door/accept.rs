@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -31,6 +32,12 @@ const MAX_HANDSHAKES: usize = 512;
 const ACCEPTED_AHEAD: usize = 64;
 /// After an error of `accept`: out of descriptors, as a rule, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A peer that is gone without a word is noticed within 15 s, by the kernel: collectors ask with pings of HTTP/2 whether ingest is
+/// there, and ingest asking them as well would be more work than their reports.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 1;
 
 /// What ingest knows of a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,7 +105,7 @@ async fn accept(
 }
 
 async fn secure(stream: TcpStream, guard: &Guard) -> Option<Connection> {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = prepare(&stream) {
         debug!(kind = ?error.kind(), "a connection was gone at once");
         return None;
     }
@@ -117,6 +124,17 @@ async fn secure(stream: TcpStream, guard: &Guard) -> Option<Connection> {
     };
     guard.handshake_failed(failure);
     None
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    // The same for what was sent and is not confirmed.
+    let limit = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL;
+    Ok(sockopt::set_tcp_user_timeout(stream, limit.as_millis() as u32)?)
 }
 
 impl Connected for Connection {
@@ -178,5 +196,29 @@ impl AsyncWrite for Connection {
             Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tls(io) => Pin::new(io).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_for_a_silent_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream).unwrap();
+        // 02: the timer of keep-alive runs. Before, none did.
+        let (table, port) =
+            (std::fs::read_to_string("/proc/self/net/tcp").unwrap(), listener.local_addr().unwrap().port());
+        let own = format!(":{port:04X} ");
+        let of_server =
+            |line: &&str| line.split_whitespace().nth(3) == Some("01") && line[..22].contains(&own);
+        let line = table.lines().find(of_server).unwrap();
+        let (kind, left) = line.split_whitespace().nth(5).unwrap().split_once(':').unwrap();
+        let left = u64::from_str_radix(left, 16).unwrap();
+        assert_eq!(kind, "02", "{line}");
+        assert!((1..=1_000).contains(&left), "{left} ticks of 10 ms: {line}");
     }
 }

@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 use tracing::{info, warn};
 use weighbridge_proto::report::CollectorId;
 
-use super::pseudonym::PseudonymKey;
+use super::pseudonym::{Epoch, PseudonymKey};
 use super::quota::{Bucket, OverQuota, Quotas};
 use super::registry::{self, ContributorId};
 use super::roster::{Presented, Refused, Roster};
@@ -308,31 +308,47 @@ struct Member {
 }
 
 /// Who a stream is, for its reports.
-#[derive(Clone)]
-pub(crate) struct Identified(Option<(Arc<Guard>, ContributorId, Arc<Mutex<Bucket>>)>);
+pub(crate) struct Identified(Option<Known>);
+
+struct Known {
+    guard: Arc<Guard>,
+    contributor: ContributorId,
+    bucket: Arc<Mutex<Bucket>>,
+    /// What the last report was stored under: a stream is one collector's, as a rule, for weeks of windows.
+    last: Option<(CollectorId, Epoch, Sender)>,
+}
 
 impl Identified {
     /// Takes a report out of the contributor's quota.
     pub(crate) fn spend(&self, bytes: usize) -> Result<(), OverQuota> {
-        let Some((_, _, bucket)) = &self.0 else { return Ok(()) };
-        bucket.lock().unwrap_or_else(PoisonError::into_inner).take(bytes, Instant::now())
+        let Some(known) = &self.0 else { return Ok(()) };
+        known.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(bytes, Instant::now())
     }
 
     /// Under which names a report is stored; none: under its own.
-    pub(crate) fn sender(&self, collector: CollectorId, window_start_s: u64) -> Option<Sender> {
-        let (guard, contributor, _) = self.0.as_ref()?;
-        let key = guard.pseudonyms.as_ref()?;
-        Some(key.sender(*contributor, collector, window_start_s))
+    pub(crate) fn sender(&mut self, collector: CollectorId, window_start_s: u64) -> Option<Sender> {
+        let known = self.0.as_mut()?;
+        let key = known.guard.pseudonyms.as_ref()?;
+        let epoch = Epoch::of(window_start_s);
+        match known.last {
+            Some((same, then, sender)) if (same, then) == (collector, epoch) => Some(sender),
+            _ => {
+                let sender = key.sender(known.contributor, collector, epoch);
+                known.last = Some((collector, epoch, sender));
+                Some(sender)
+            }
+        }
     }
 }
 
 impl Pass {
     pub(crate) fn identified(&self) -> Identified {
-        Identified(
-            self.0
-                .as_ref()
-                .map(|member| (Arc::clone(&member.guard), member.contributor, Arc::clone(&member.bucket))),
-        )
+        Identified(self.0.as_ref().map(|member| Known {
+            guard: Arc::clone(&member.guard),
+            contributor: member.contributor,
+            bucket: Arc::clone(&member.bucket),
+            last: None,
+        }))
     }
 
     /// Waits until the credentials cease to hold.

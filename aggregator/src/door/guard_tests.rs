@@ -80,8 +80,15 @@ fn who_is_not_asked_has_no_other_name_and_who_is_has() {
     let acme = rig.add("acme", 1, None);
     let collector = CollectorId([9; 16]);
     let guard = rig.guard();
-    let identified = admit(&guard, &acme).ok().unwrap().identified();
+    let mut identified = admit(&guard, &acme).ok().unwrap().identified();
     assert_eq!(identified.sender(collector, NOW_S), identified.sender(collector, NOW_S + 60));
+    let other = CollectorId([77; 16]);
+    let told = [(collector, NOW_S), (other, NOW_S), (other, NOW_S + 4 * 7 * 86_400), (collector, NOW_S)];
+    let told = told.map(|(collector, window_s)| identified.sender(collector, window_s).unwrap());
+    assert_eq!(told[0], told[3], "by collector and epoch, whatever came before");
+    assert_ne!(told[0].collector, told[1].collector);
+    assert_eq!((told[0].contributor, told[1].collector), (told[1].contributor, told[2].collector));
+    assert_ne!(told[1].contributor, told[2].contributor);
     assert!(identified.sender(collector, NOW_S).is_some());
     assert_eq!(admit(&guard, &MetadataMap::new()).err(), Some(Refused::NoCredentials));
     let mut two = acme.clone();
@@ -95,7 +102,7 @@ fn who_is_not_asked_has_no_other_name_and_who_is_has() {
 
     rig.door.mode = DoorMode::Loopback;
     rig.instruments = Instruments::default();
-    let identified = admit(&rig.guard(), &MetadataMap::new()).ok().unwrap().identified();
+    let mut identified = admit(&rig.guard(), &MetadataMap::new()).ok().unwrap().identified();
     assert_eq!(identified.sender(collector, NOW_S), None);
     (0..10).for_each(|_| identified.spend(1).unwrap());
 }

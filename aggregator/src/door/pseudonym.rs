@@ -62,9 +62,9 @@ impl PseudonymKey {
         }
     }
 
-    /// Who sent a report of this collector and window.
-    pub(super) fn sender(&self, id: ContributorId, collector: CollectorId, window_start_s: u64) -> Sender {
-        let epoch = epoch(window_start_s).to_be_bytes();
+    /// Who sent a report of this collector and epoch.
+    pub(super) fn sender(&self, id: ContributorId, collector: CollectorId, epoch: Epoch) -> Sender {
+        let epoch = epoch.0.to_be_bytes();
         Sender {
             contributor: self.hash([CONTRIBUTOR, &epoch, &id.0]),
             collector: CollectorId(self.hash([COLLECTOR, &id.0, &collector.0])),
@@ -82,14 +82,29 @@ impl PseudonymKey {
     }
 }
 
-fn epoch(window_start_s: u64) -> u64 {
-    window_start_s.saturating_sub(FIRST_MONDAY_S) / EPOCH_S
+/// A span of 28 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl Epoch {
+    /// That of a window.
+    pub(super) fn of(window_start_s: u64) -> Epoch {
+        Epoch(window_start_s.saturating_sub(FIRST_MONDAY_S) / EPOCH_S)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::registry::Hex;
     use super::*;
+
+    fn epoch(window_start_s: u64) -> u64 {
+        Epoch::of(window_start_s).0
+    }
+
+    fn sender(key: &PseudonymKey, id: ContributorId, collector: CollectorId, window_start_s: u64) -> Sender {
+        key.sender(id, collector, Epoch::of(window_start_s))
+    }
 
     /// 2026-11-23, a Monday.
     const MONDAY_S: u64 = 1_795_392_000;
@@ -109,17 +124,17 @@ mod tests {
     #[test]
     fn what_is_stored_depends_on_the_key_the_contributor_and_the_epoch() {
         let key = PseudonymKey::new(&[3; 32]);
-        let sender = key.sender(ACME, ONE, MONDAY_S);
-        assert!(sender == key.sender(ACME, ONE, MONDAY_S + 60), "copies and neighbours agree");
-        let later = key.sender(ACME, ONE, MONDAY_S + EPOCH_S);
-        assert_ne!(later.contributor, sender.contributor);
-        assert_eq!(later.collector, sender.collector, "a collector stays one for the audit");
-        let other = key.sender(Hex([2; 16]), ONE, MONDAY_S);
-        assert!(other.contributor != sender.contributor && other.collector != sender.collector);
-        assert_ne!(key.sender(ACME, CollectorId([8; 16]), MONDAY_S).collector, sender.collector);
-        let other_key = PseudonymKey::new(&[4; 32]).sender(ACME, ONE, MONDAY_S);
-        assert!(other_key.contributor != sender.contributor && other_key.collector != sender.collector);
-        assert!(sender.collector != ONE && sender.contributor != [0; 16]);
+        let own = sender(&key, ACME, ONE, MONDAY_S);
+        assert!(own == sender(&key, ACME, ONE, MONDAY_S + 60), "copies and neighbours agree");
+        let later = sender(&key, ACME, ONE, MONDAY_S + EPOCH_S);
+        assert_ne!(later.contributor, own.contributor);
+        assert_eq!(later.collector, own.collector, "a collector stays one for the audit");
+        let other = sender(&key, Hex([2; 16]), ONE, MONDAY_S);
+        assert!(other.contributor != own.contributor && other.collector != own.collector);
+        assert_ne!(sender(&key, ACME, CollectorId([8; 16]), MONDAY_S).collector, own.collector);
+        let other_key = sender(&PseudonymKey::new(&[4; 32]), ACME, ONE, MONDAY_S);
+        assert!(other_key.contributor != own.contributor && other_key.collector != own.collector);
+        assert!(own.collector != ONE && own.contributor != [0; 16]);
     }
 
     #[test]

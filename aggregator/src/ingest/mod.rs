@@ -42,9 +42,6 @@ use metrics::Metrics;
 use pack::Packer;
 use stream::{Farewell, Receipts};
 
-/// A partition of the network is noticed within 15 s; idle collectors send a report a minute.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A collector has one stream; a proxy in front may bundle some.
 const STREAMS_PER_CONNECTION: u32 = 256;
 /// Bytes that a stream and a connection may send ahead of being read: what a collector has in flight, and four such streams.
@@ -123,8 +120,6 @@ pub async fn serve(
         Service { shared: Arc::clone(&shared), guard: Arc::clone(&guard), age, shutdown: stop.clone() };
     let service = UplinkServer::new(service).max_decoding_message_size(limits.message_bytes);
     let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

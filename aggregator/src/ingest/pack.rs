@@ -67,7 +67,7 @@ impl FateOfRecord {
         }
     }
 
-    fn decide(&self, fate: Fate) {
+    pub(super) fn decide(&self, fate: Fate) {
         let waiting = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             // Decided once, by whoever has the pack.
@@ -132,12 +132,10 @@ impl Packer {
         // A panic while it was held can only have left a pack that is whole.
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         // The header is about all reports of a record or none.
-        if let Some(pack) = filling.remove(&partition) {
-            if pack.senders.is_some() == sender.is_some() {
-                filling.insert(partition, pack);
-            } else {
-                self.hand_over(partition, pack);
-            }
+        if filling.get(&partition).is_some_and(|pack| pack.senders.is_some() != sender.is_some())
+            && let Some(pack) = filling.remove(&partition)
+        {
+            self.hand_over(partition, pack);
         }
         let none_filled = filling.is_empty();
         let pack = filling.entry(partition).or_insert_with(|| Pack::new(collector, sender.is_some()));
@@ -206,14 +204,14 @@ impl Packer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;
 
     #[derive(Default)]
-    struct Wakes(AtomicUsize);
+    pub(in crate::ingest) struct Wakes(pub(in crate::ingest) AtomicUsize);
 
     impl Wake for Wakes {
         fn wake(self: Arc<Self>) {

@@ -97,7 +97,7 @@ where
             }
             match reports.poll_next_unpin(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes, &this.identified) {
+                Poll::Ready(Some(Ok(bytes))) => match this.shared.take(&bytes, &mut this.identified) {
                     Taken::Answered(receipt) => return Poll::Ready(Some(Ok(receipt))),
                     Taken::InFlight(entry) => this.in_flight.push(entry, cx.waker()),
                 },
@@ -122,7 +122,7 @@ pub(super) enum Taken {
 
 impl Shared {
     /// Checks a report and hands it to Kafka.
-    pub(super) fn take(self: &Arc<Self>, bytes: &Bytes, identified: &Identified) -> Taken {
+    pub(super) fn take(self: &Arc<Self>, bytes: &Bytes, identified: &mut Identified) -> Taken {
         self.metrics.received(bytes.len());
         let checked = match report::check(bytes) {
             Ok(checked) => checked,
@@ -224,8 +224,8 @@ impl Shared {
 /// What a receipt says of its report.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Name {
-    boot_epoch: u64,
-    sequence: u64,
+    pub(super) boot_epoch: u64,
+    pub(super) sequence: u64,
 }
 
 impl From<Identity> for Name {

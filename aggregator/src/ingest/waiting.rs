@@ -103,3 +103,55 @@ impl Drop for InFlight {
         self.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::admin::Instruments;
+    use crate::ingest::pack::tests::Wakes;
+
+    fn entry(fate: &Arc<FateOfRecord>, sequence: u64) -> Entry {
+        let room = Arc::new(Semaphore::new(1));
+        Entry {
+            name: Name { boot_epoch: 1, sequence },
+            fate: Arc::clone(fate),
+            since: Instant::now(),
+            _bytes_held: room.try_acquire_owned().unwrap(),
+        }
+    }
+
+    #[test]
+    fn reports_come_out_with_their_record_and_the_rest_counts_as_retried() {
+        let instruments = Instruments::default();
+        let metrics = Metrics::register(&instruments);
+        let mut in_flight = InFlight::new(metrics.clone());
+        let (first, second) = (Arc::new(FateOfRecord::default()), Arc::new(FateOfRecord::default()));
+        let (before, after) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+        let [waker, other] = [&before, &after].map(|wakes| Waker::from(Arc::clone(wakes)));
+        for (fate, sequence) in [(&first, 0), (&first, 1), (&second, 2), (&first, 3), (&second, 4)] {
+            metrics.in_flight.inc();
+            in_flight.push(entry(fate, sequence), &waker);
+        }
+        assert!(in_flight.decided(&waker).is_none());
+        assert!(in_flight.decided(&other).is_none(), "the stream has moved to another task");
+        second.decide(Fate::Confirmed);
+        assert_eq!(after.0.load(Ordering::Relaxed), 1, "once for two reports");
+        let mut taken = || in_flight.decided(&other).map(|(fate, entry)| (fate, entry.name.sequence));
+        assert_eq!(taken(), Some((Fate::Confirmed, 2)));
+        first.decide(Fate::QueueFull);
+        let rest = [taken(), taken(), taken()].map(Option::unwrap);
+        assert_eq!(rest, [(Fate::QueueFull, 0), (Fate::QueueFull, 1), (Fate::QueueFull, 3)]);
+        assert_eq!(in_flight.len(), 1);
+        drop(in_flight);
+        let told = instruments.render();
+        assert!(told.contains("reports_retried_total{reason=\"stream_ended\"} 1"), "{told}");
+        assert!(
+            told.contains("weighbridge_ingest_reports_in_flight 4"),
+            "answers take the others off: {told}"
+        );
+    }
+}
