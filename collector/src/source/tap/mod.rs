@@ -7,8 +7,10 @@
 //! Where it is cut changes nothing.
 
 pub mod encoding;
+pub mod events;
 pub mod fields;
 pub mod form;
+pub mod frames;
 pub mod framing;
 pub mod json;
 
@@ -119,6 +121,30 @@ impl Told {
         let told = terms.into_iter().filter_map(|term| self.terms.get(usize::from(term)).copied().flatten());
         told.fold(None, |sum, count| Some(sum.unwrap_or(0u64).saturating_add(count)))
     }
+
+    fn take(&mut self, slot: u8, value: Value<'_>) {
+        match (slot, value) {
+            (MODEL, Value::Text(name) | Value::Plain(name)) if !name.is_empty() => {
+                self.model = Some(std::str::from_utf8(name).unwrap_or_default().into());
+            }
+            (MODEL, Value::TooLong) => self.model = Some("".into()),
+            (STREAM, Value::Literal(flag)) => self.stream = Some(flag == b"true"),
+            // Servers take all of these for a flag in a form.
+            (STREAM, Value::Plain(flag)) => {
+                self.stream = Some(flag == b"1" || flag.eq_ignore_ascii_case(b"true"));
+            }
+            (ERROR, Value::Literal(b"false") | Value::Text(b"")) => {}
+            (ERROR, _) => self.is_error = true,
+            (TERMS.., Value::Literal(number)) => {
+                if let (Some(term), Some(count)) =
+                    (self.terms.get_mut(usize::from(slot - TERMS)), count(number))
+                {
+                    *term = (*term).max(Some(count));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Takes values and looks into encoded documents.
@@ -146,28 +172,11 @@ const BASE64_LETTERS: usize = 1_024;
 
 impl Sink for Picked {
     fn value(&mut self, slot: u8, value: Value<'_>) {
-        let told = &mut self.told;
         match (slot, value) {
-            (MODEL, Value::Text(name) | Value::Plain(name)) if !name.is_empty() => {
-                told.model = Some(std::str::from_utf8(name).unwrap_or_default().into());
+            (MARK, Value::Text(word)) => {
+                self.told.is_marked |= self.body.marks.iter().any(|mark| **mark == *word);
             }
-            (MODEL, Value::TooLong) => told.model = Some("".into()),
-            (STREAM, Value::Literal(flag)) => told.stream = Some(flag == b"true"),
-            // Servers take all of these for a flag in a form.
-            (STREAM, Value::Plain(flag)) => {
-                told.stream = Some(flag == b"1" || flag.eq_ignore_ascii_case(b"true"));
-            }
-            (ERROR, Value::Literal(b"false") | Value::Text(b"")) => {}
-            (ERROR, _) => told.is_error = true,
-            (MARK, Value::Text(word)) => told.is_marked |= self.body.marks.iter().any(|mark| **mark == *word),
-            (TERMS.., Value::Literal(number)) => {
-                if let (Some(term), Some(count)) =
-                    (told.terms.get_mut(usize::from(slot - TERMS)), count(number))
-                {
-                    *term = (*term).max(Some(count));
-                }
-            }
-            _ => {}
+            _ => self.told.take(slot, value),
         }
     }
 
