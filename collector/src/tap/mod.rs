@@ -4,16 +4,19 @@
 //! one exchange each to `Gate`, at its end.
 //! Guarantees: bodies, trailers and status pass as they are, byte for byte, as they come, with backpressure and no limit of
 //! size or time: how long an answer may take is for client and server to say. Headers pass but for those of the connection
-//! (RFC 9110, 7.6.1), `expect`, which is answered here, and `host`, which is the upstream's; none is added. Upgrades pass both ways; of
-//! WebSockets that carry requests the server's events are looked at (`upgraded`). A client that leaves ends its request upstream. Nothing is sent twice, but where a kept connection
-//! was found closed before a byte of the request was written. What cannot be understood passes all the same.
-//! A request that the upstream cannot be reached for is answered with 502, and so is counted.
-//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1.
+//! (RFC 9110, 7.6.1), `expect`, which is answered here, and `host`, which is the upstream's; none is added. Upgrades pass both
+//! ways; of WebSockets that carry requests the server's events are looked at (`upgraded`). A client that leaves ends its request
+//! upstream. Nothing is sent twice, but where a connection that was open was found closed before a byte of the request was
+//! written. What cannot be understood passes all the same. A request that the upstream cannot be reached for is answered with
+//! 502, and so is counted.
+//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1 (`upstream`), or
+//! HTTP/2 over shared connections where the server agrees (`upstream_h2`).
 
 mod body;
 mod serve;
 mod upgraded;
 mod upstream;
+mod upstream_h2;
 
 use std::sync::Arc;
 use std::time::Duration;

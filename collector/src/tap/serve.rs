@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::body::{AnswerBody, Guard, Passing, RequestBody};
 use super::upgraded::{Slot, Upgraded};
-use super::upstream::{Link, NoAnswer, Upstream};
+use super::upstream::{Link, NoAnswer, Over, Upstream};
 use crate::config::TapSource;
 use crate::profile::tap::{End, Exchange, Head, Reply, Session, TapProfile};
 use crate::receiver::Gate;
@@ -82,7 +82,13 @@ impl Tap {
         let sent = if is_upgrade {
             self.upstream.send_upgrade(request).await.map(|answer| (answer, None))
         } else {
-            self.upstream.send(request).await.map(|(answer, link)| (answer, Some(link)))
+            self.upstream.send(request).await.map(|(answer, over)| match over {
+                Over::Own(link) => (answer, Some(link)),
+                Over::Shared(place) => {
+                    guard.holds(place);
+                    (answer, None)
+                }
+            })
         };
         let (mut answer, link) = match sent {
             Ok(answered) => answered,
