@@ -6,7 +6,8 @@ mod common;
 mod exchange;
 
 use data_encoding::BASE64;
-use exchange::{Case, SSE, counted};
+use exchange::{Case, SSE, counted, counted_cut};
+use weighbridge_collector::profile::tap::End;
 
 #[test]
 fn openai_chat_in_one_piece() {
@@ -83,6 +84,145 @@ fn embeddings_images_and_audio_are_operations_of_their_own() {
     speech.content_type = "audio/mpeg";
     let speech = counted(&speech);
     assert!(speech.contains(" audio ok unknown no 1 1 0 0"), "{speech}");
+}
+
+const FORM: &str = "multipart/form-data; boundary=----WebKitFormBoundaryAb12";
+
+/// A form as clients write it; a file holds what looks like a boundary.
+fn form(fields: &[(&str, &str)]) -> String {
+    let file = "RIFF\0\u{fffd}\r\n------WebKitFormBoundaryAb1\r\n------WebKitFormBoundaryAb12x\r\nname=\"model\"\r\n\r\ngpt-4o\r\n--";
+    let part = |(name, value): &(&str, &str)| {
+        let (name, value) = match *name {
+            "file" => (
+                "\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav".to_owned(),
+                if value.is_empty() { file } else { value },
+            ),
+            name => (format!("\"{name}\""), *value),
+        };
+        format!(
+            "------WebKitFormBoundaryAb12\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n"
+        )
+    };
+    fields.iter().map(part).collect::<String>() + "------WebKitFormBoundaryAb12--\r\n"
+}
+
+/// The bodies cut in pieces of every length.
+fn counted_form(case: &Case<'_>) -> String {
+    counted_cut(case, 1..case.request.len().max(case.answer.len()))
+}
+
+#[test]
+fn audio_forms_name_the_model_wherever_it_stands() {
+    let before = form(&[("model", "gpt-4o-transcribe"), ("response_format", "json"), ("file", "")]);
+    let after = form(&[("file", ""), ("temperature", "0"), ("model", "gpt-4o-transcribe")]);
+    let base = || {
+        Case {
+        path: "/v1/audio/transcriptions",
+        request_type: FORM,
+        answer: br#"{"text":"\"usage\"","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":10,"audio_tokens":4},"output_tokens":101,"total_tokens":115}}"#
+            .to_vec(),
+        host: "api.openai.com",
+        ..Case::default()
+    }
+    };
+    let model = "gpt-4o-transcribe closed first_party audio ok unknown";
+    for body in [&before, &after] {
+        assert_eq!(counted_form(&Case { request: body, ..base() }), format!("{model} no 1 1 14 101"));
+    }
+    let quoted = "multipart/form-data; charset=utf-8; boundary=\"----WebKitFormBoundaryAb12\"";
+    let case = Case { request: &after, request_type: quoted, ..base() };
+    assert_eq!(counted_form(&case), format!("{model} no 1 1 14 101"));
+    // Without its last boundary a form tells what was whole before.
+    let open = |body: &str| body.replace("------WebKitFormBoundaryAb12--\r\n", "");
+    assert_eq!(counted_form(&Case { request: &open(&before), ..base() }), format!("{model} no 1 1 14 101"));
+    let unknown = "unlisted unknown unknown audio ok unknown no 1 1 14 101";
+    assert_eq!(counted_form(&Case { request: &open(&after), ..base() }), unknown);
+    for (request, request_type) in
+        [(&before, "multipart/form-data"), (&before.replace("\r\n", "\n"), FORM), (&after, "text/plain")]
+    {
+        assert_eq!(counted_form(&Case { request, request_type, ..base() }), unknown);
+    }
+}
+
+#[test]
+fn streamed_transcripts_tell_tokens_at_their_end() {
+    let body = form(&[("file", ""), ("stream", "true"), ("model", "gpt-4o-mini-transcribe")]);
+    let mut case = Case {
+        path: "/v1/audio/transcriptions",
+        request: &body,
+        request_type: FORM,
+        content_type: SSE,
+        answer: b"data: {\"type\":\"transcript.text.delta\",\"delta\":\"I\"}\n\n\
+            data: {\"type\":\"transcript.text.done\",\"text\":\"I\",\"usage\":{\"type\":\"tokens\",\"input_tokens\":14,\"output_tokens\":31,\"total_tokens\":45}}\n\n"
+            .to_vec(),
+        host: "api.openai.com",
+        ..Case::default()
+    };
+    let told = counted_form(&case);
+    assert!(
+        told.starts_with("gpt-4o-transcribe closed") && told.ends_with("audio ok unknown yes 1 1 14 31"),
+        "{told}"
+    );
+    // The client left before an answer: what the form asked for is all there is.
+    (case.status, case.end) = (0, End::ClientLeft);
+    let told = counted_form(&case);
+    assert!(
+        told.starts_with("gpt-4o-transcribe closed") && told.ends_with("audio cancelled unknown yes 1 1 0 0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn seconds_are_no_tokens() {
+    let body = form(&[("file", ""), ("model", "whisper-1")]);
+    let mut case = Case {
+        path: "/v1/audio/translations",
+        request: &body,
+        request_type: FORM,
+        answer: br#"{"text":"x","duration":9,"usage":{"type":"duration","seconds":9}}"#.to_vec(),
+        host: "api.openai.com",
+        ..Case::default()
+    };
+    let told = counted_form(&case);
+    assert!(told.starts_with("whisper") && told.ends_with("audio ok unknown no 1 1 0 0"), "{told}");
+    (case.content_type, case.answer) = ("text/plain; charset=utf-8", b"x\n".to_vec());
+    assert_eq!(counted_form(&case), told);
+    (case.path, case.host) = (
+        "/openai/deployments/scribe/audio/translations?api-version=2025-04-01-preview",
+        "acme.openai.azure.com",
+    );
+    let told = counted_form(&case);
+    assert!(
+        told.starts_with("whisper") && told.ends_with("marketplace audio ok unknown no 1 1 0 0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn image_forms_count_like_image_requests() {
+    let body = form(&[("model", "gpt-image-1"), ("file", ""), ("prompt", "model")]);
+    let mut case = Case {
+        path: "/v1/images/edits",
+        request: &body,
+        request_type: FORM,
+        answer: br#"{"created":1,"data":[{"b64_json":"aGk="}],"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}"#.to_vec(),
+        host: "api.openai.com",
+        ..Case::default()
+    };
+    let told = counted_form(&case);
+    assert!(
+        told.starts_with("gpt-image closed") && told.ends_with("image ok unknown no 1 1 50 50"),
+        "{told}"
+    );
+    case.path = "/openai/deployments/draw/images/edits";
+    let told = counted_form(&case);
+    assert!(
+        told.starts_with("gpt-image closed") && told.ends_with("image ok unknown no 1 1 50 50"),
+        "{told}"
+    );
+    case.path = "/v1/images/variations";
+    let told = counted_form(&case);
+    assert!(told.starts_with("gpt-image closed") && told.contains(" image "), "{told}");
 }
 
 #[test]

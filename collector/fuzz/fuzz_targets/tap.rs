@@ -41,6 +41,7 @@ const PATHS: &[&str] = &[
     "/completion",
     "/v1/models",
     "/tokenize",
+    "/v1/audio/transcriptions",
 ];
 
 const TYPES: &[&str] = &[
@@ -51,7 +52,7 @@ const TYPES: &[&str] = &[
     "application/problem+json",
     "",
     "audio/mpeg",
-    "multipart/form-data",
+    "multipart/form-data; boundary=x",
 ];
 
 const STATUSES: &[u16] = &[200, 200, 200, 400, 401, 404, 429, 503];

@@ -27,7 +27,7 @@ use crate::window::DEFAULT_WINDOW_S;
 pub use access_log::{AccessLogSource, StartAt};
 pub use prometheus::{BasicAuth, PrometheusSource, ScrapeTarget};
 pub use standing::Precedence;
-pub use tap::TapSource;
+pub use tap::{TapSource, UpstreamProtocol};
 pub use uplink::{Secret, Uplink};
 
 /// Largest request body by default, before and after decompression: four times the default limit of OTLP exporters.

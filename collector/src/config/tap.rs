@@ -31,8 +31,24 @@ pub struct TapSource {
     /// Seconds for open exchanges to end after SIGTERM; then they are cut.
     #[serde(default = "default_drain_timeout")]
     pub drain_timeout_s: u64,
+    /// What is spoken to the server.
+    #[serde(default)]
+    pub upstream_protocol: UpstreamProtocol,
     /// PEM file with the certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+/// The version of HTTP that is spoken to the server. Upgrades, such as WebSockets, are always asked for in HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    /// What the server chooses of HTTP/2 and HTTP/1.1 with TLS (ALPN); HTTP/1.1 without.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: with TLS nothing else is offered, without it is spoken by prior knowledge.
+    Http2,
 }
 
 /// Ten thousand slow streams, with room.
@@ -90,6 +106,7 @@ impl TapSource {
 
 #[cfg(test)]
 mod tests {
+    use super::UpstreamProtocol;
     use crate::config::{Config, Source};
 
     #[test]
@@ -107,7 +124,19 @@ mod tests {
         assert_eq!((tap.profile.name(), tap.max_connections, tap.drain_timeout_s), ("auto", 16_384, 15));
         with("listen: '0.0.0.0:1', upstream: 'https://api.example.com/v1', profile: ollama, served_model: x")
             .unwrap();
+        for (name, protocol) in [
+            ("auto", UpstreamProtocol::Auto),
+            ("http1", UpstreamProtocol::Http1),
+            ("http2", UpstreamProtocol::Http2),
+        ] {
+            let fields = format!(
+                "profile: auto, listen: '127.0.0.1:1', upstream: 'http://x', upstream_protocol: {name}"
+            );
+            let Source::Tap(tap) = with(&fields).unwrap().source else { panic!("tap") };
+            assert_eq!(tap.upstream_protocol, protocol);
+        }
         let faults = [
+            ("profile: auto, listen: '127.0.0.1:1', upstream: 'http://x', upstream_protocol: h3", "http2"),
             ("profile: auto, listen: '127.0.0.1:1', upstream: 'example.com'", "source.tap.upstream"),
             ("profile: auto, listen: '127.0.0.1:1', upstream: 'ftp://example.com'", "source.tap.upstream"),
             (

@@ -16,7 +16,7 @@ use crate::count::{Counter, MetTarget, PageRow, StagedPoint};
 use crate::discard::{Refusal, Skip, Tally};
 use crate::observation::Observation;
 use crate::profile::prometheus::{PagePlan, Target};
-use crate::profile::tap::{End, Exchange, TapProfile};
+use crate::profile::tap::{End, Exchange, Reply, TapProfile};
 use crate::profile::{Dialect, Discard, Mapper};
 use crate::source::access_log::{LogPosition, Scanner};
 use crate::source::otlp::SeriesHasher;
@@ -334,6 +334,13 @@ impl Intake {
             Err(Discard::Skip(reason)) => self.counter.tally_mut().skip(reason),
             Err(Discard::Refuse(refusal)) => self.counter.tally_mut().refuse(refusal),
         }
+    }
+
+    /// Counts a request of a WebSocket session that ended at `now_ms`; the rest as `take_exchange`.
+    pub fn take_reply(&mut self, reply: &Reply, address: &str, served_model: &str, now_ms: u64) {
+        self.counter.tally_mut().receive();
+        let observation = reply.observation(address, served_model, &mut self.mapper);
+        self.counter.observe(&observation, now_ms);
     }
 
     /// Everything that the next start must know, to be handed to `restore`: series, records counted last, calls on hold.

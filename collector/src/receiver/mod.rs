@@ -15,7 +15,7 @@ use crate::count::MetTarget;
 use crate::discard::Refusal;
 use crate::intake::{Accepted, Encoding, Now, Signal};
 use crate::profile::prometheus::Target;
-use crate::profile::tap::{End, Exchange};
+use crate::profile::tap::{End, Exchange, Reply};
 use crate::source::access_log::LogPosition;
 use crate::window::Edge;
 
@@ -113,6 +113,12 @@ impl Gate {
     pub fn take_exchange(&self, exchange: Exchange, end: End, address: &str, served_model: &str) {
         let now_ms = self.clock.now_ms();
         self.edge().intake().take_exchange(exchange, end, address, served_model, now_ms);
+    }
+
+    /// Counts a request of a WebSocket session that passes through the tap.
+    pub fn take_reply(&self, reply: &Reply, address: &str, served_model: &str) {
+        let now_ms = self.clock.now_ms();
+        self.edge().intake().take_reply(reply, address, served_model, now_ms);
     }
 
     /// Notes a body that was refused before it could be read.

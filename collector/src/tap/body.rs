@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::serve::Tap;
 use super::upstream::Link;
+use super::upstream_h2::Place;
 use crate::profile::tap::{End, Exchange};
 
 /// An exchange while it passes: its request goes with the upstream's connection, its answer with the client's.
@@ -68,20 +69,28 @@ pub(super) struct Guard {
     passing: Passing,
     tap: Arc<Tap>,
     end: End,
+    /// On a shared connection, until the answer has passed.
+    place: Option<Place>,
 }
 
 impl Guard {
     pub(super) fn new(passing: Passing, tap: Arc<Tap>) -> Guard {
-        Guard { passing, tap, end: End::ClientLeft }
+        Guard { passing, tap, end: End::ClientLeft, place: None }
     }
 
     pub(super) fn ends(&mut self, end: End) {
         self.end = end;
     }
 
+    /// The answer comes over a shared connection.
+    pub(super) fn holds(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// The answer has passed whole; its connection can be used again.
     pub(super) fn completes(&mut self, link: Option<Box<Link>>) {
         self.end = End::Complete;
+        self.place = None;
         if let Some(link) = link {
             self.tap.keep(link);
         }

@@ -4,15 +4,19 @@
 //! one exchange each to `Gate`, at its end.
 //! Guarantees: bodies, trailers and status pass as they are, byte for byte, as they come, with backpressure and no limit of
 //! size or time: how long an answer may take is for client and server to say. Headers pass but for those of the connection
-//! (RFC 9110, 7.6.1), `expect`, which is answered here, and `host`, which is the upstream's; none is added. Upgrades pass both ways and
-//! are not looked into. A client that leaves ends its request upstream. Nothing is sent twice, but where a kept connection
-//! was found closed before a byte of the request was written. What cannot be understood passes all the same.
-//! A request that the upstream cannot be reached for is answered with 502, and so is counted.
-//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1.
+//! (RFC 9110, 7.6.1), `expect`, which is answered here, and `host`, which is the upstream's; none is added. Upgrades pass both
+//! ways; of WebSockets that carry requests the server's events are looked at (`upgraded`). A client that leaves ends its request
+//! upstream. Nothing is sent twice, but where a connection that was open was found closed before a byte of the request was
+//! written. What cannot be understood passes all the same. A request that the upstream cannot be reached for is answered with
+//! 502, and so is counted.
+//! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1 (`upstream`), or
+//! HTTP/2 over shared connections where the server agrees (`upstream_h2`).
 
 mod body;
 mod serve;
+mod upgraded;
 mod upstream;
+mod upstream_h2;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::TapSource;
 use crate::receiver::Gate;
 use serve::Tap;
+use upgraded::Slot;
 use upstream::Upstream;
 pub use upstream::UpstreamError;
 
@@ -112,10 +117,11 @@ async fn connection(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToke
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let upgrades = shutdown.clone();
+    let upgraded = Slot::default();
+    let slot = upgraded.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (tap, upgrades) = (Arc::clone(&tap), upgrades.clone());
-        async move { Ok::<_, std::convert::Infallible>(tap.exchange(request, upgrades).await) }
+        let (tap, slot) = (Arc::clone(&tap), slot.clone());
+        async move { Ok::<_, std::convert::Infallible>(tap.exchange(request, &slot).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().auto_date_header(false).max_buf_size(MAX_BUFFER_BYTES);
@@ -132,5 +138,8 @@ async fn connection(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToke
     if let Err(error) = ended {
         // A client that left, or no HTTP: its exchange is counted where it ends.
         tracing::debug!(%error, "connection ended");
+    }
+    if let Some(upgraded) = upgraded.take() {
+        Box::pin(upgraded.pass(shutdown)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One exchange: the request to the upstream, its answer to the client, upgrades.
+//! One exchange: the request to the upstream, its answer to the client.
 
 use std::sync::Arc;
 
@@ -10,13 +10,12 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::rt::TokioIo;
-use tokio_util::sync::CancellationToken;
 
 use super::body::{AnswerBody, Guard, Passing, RequestBody};
-use super::upstream::{Link, NoAnswer, Upstream};
+use super::upgraded::{Slot, Upgraded};
+use super::upstream::{Link, NoAnswer, Over, Upstream};
 use crate::config::TapSource;
-use crate::profile::tap::{End, Exchange, Head, TapProfile};
+use crate::profile::tap::{End, Exchange, Head, Reply, Session, TapProfile};
 use crate::receiver::Gate;
 
 /// Headers that belong to a connection, not to what it carries (RFC 9110, 7.6.1).
@@ -46,6 +45,10 @@ impl Tap {
         self.gate.take_exchange(exchange, end, self.upstream.host(), &self.served_model);
     }
 
+    pub(super) fn count_reply(&self, reply: &Reply) {
+        self.gate.take_reply(reply, self.upstream.host(), &self.served_model);
+    }
+
     pub(super) fn keep(&self, link: Box<Link>) {
         self.upstream.keep(link);
     }
@@ -58,14 +61,15 @@ impl Tap {
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut request: Request<Incoming>,
-        shutdown: CancellationToken,
+        slot: &Slot,
     ) -> Response<AnswerBody> {
         if request.method() == Method::CONNECT {
             return own(StatusCode::METHOD_NOT_ALLOWED, "this is a reverse proxy: CONNECT is not for it\n");
         }
-        let exchange = {
+        let (exchange, session) = {
             let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
-            Exchange::new(self.profile, Head { method, path, headers })
+            let head = Head { method, path, headers };
+            (Exchange::new(self.profile, head), Session::new(self.profile, head, request.uri().query()))
         };
         let passing = Passing::new(exchange);
         let mut guard = Guard::new(passing.clone(), Arc::clone(&self));
@@ -78,7 +82,13 @@ impl Tap {
         let sent = if is_upgrade {
             self.upstream.send_upgrade(request).await.map(|answer| (answer, None))
         } else {
-            self.upstream.send(request).await.map(|(answer, link)| (answer, Some(link)))
+            self.upstream.send(request).await.map(|(answer, over)| match over {
+                Over::Own(link) => (answer, Some(link)),
+                Over::Shared(place) => {
+                    guard.holds(place);
+                    (answer, None)
+                }
+            })
         };
         let (mut answer, link) = match sent {
             Ok(answered) => answered,
@@ -97,8 +107,9 @@ impl Tap {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             guard.ends(End::Complete);
             let server_side = hyper::upgrade::on(&mut answer);
+            let session = session.and_then(|session| session.answered(answer.status(), answer.headers()));
             if let Some(client_side) = client_side {
-                tokio::spawn(both_ways(client_side, server_side, shutdown));
+                slot.put(Upgraded::new(client_side, server_side, session, self));
             }
             return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
         }
@@ -168,20 +179,6 @@ fn remove_of_connection(headers: &mut HeaderMap) {
     OF_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
     if headers.get(TE).is_some_and(|value| value != "trailers") {
         headers.remove(TE);
-    }
-}
-
-/// Passes bytes both ways until one side ends, or `shutdown` cuts them.
-async fn both_ways(
-    client_side: hyper::upgrade::OnUpgrade,
-    server_side: hyper::upgrade::OnUpgrade,
-    shutdown: CancellationToken,
-) {
-    let (Ok(client), Ok(server)) = (client_side.await, server_side.await) else { return };
-    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-        () = shutdown.cancelled() => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! The connections to the upstream: HTTP/1.1, kept between exchanges.
+//! The connections to the upstream: HTTP/1.1, kept between exchanges; those of HTTP/2 are in `upstream_h2`.
 //!
 //! A connection is not a task of its own: whoever waits for its answer drives it (`Link::poll`), so that what came in one read
 //! leaves in one write. Between exchanges nobody does; before it is used again it is looked at, and one that the server has
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -22,7 +22,8 @@ use tower::Service as _;
 
 use super::MAX_BUFFER_BYTES;
 use super::body::RequestBody;
-use crate::config::TapSource;
+use super::upstream_h2::{Opened, Place, Pool, Target};
+use crate::config::{TapSource, UpstreamProtocol};
 use crate::tls::{TlsError, client_config};
 
 /// How long an unused connection is kept. Servers close theirs after 5 s (Node, uvicorn) or more; a request that is sent just then
@@ -53,7 +54,15 @@ pub(super) enum NoAnswer {
     Broken(#[from] hyper::Error),
 }
 
-type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// What an answer comes over.
+pub(super) enum Over {
+    /// A connection of its own, driven by whoever waits for it.
+    Own(Box<Link>),
+    /// A place on one that is shared.
+    Shared(Place),
+}
 
 /// A connection to the upstream.
 pub(super) struct Link {
@@ -102,12 +111,22 @@ impl Link {
 
 /// Where requests go.
 pub(super) struct Upstream {
+    /// Speaks HTTP/1.1 only.
     connector: HttpsConnector<HttpConnector>,
     idle: Mutex<Vec<(Instant, Box<Link>)>>,
-    scheme: Scheme,
-    authority: Authority,
+    /// There if HTTP/2 may be spoken.
+    http2: Option<Http2>,
+    target: Target,
     /// Path in front of every request's, without a slash at its end.
     base: String,
+}
+
+struct Http2 {
+    pool: Pool,
+    /// Offers HTTP/2.
+    connector: HttpsConnector<HttpConnector>,
+    /// Without TLS nothing is negotiated: it is spoken at once.
+    is_sure: bool,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -123,24 +142,36 @@ impl Upstream {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(source.connect_timeout_s)));
-        let builder = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(source.ca_file.as_deref(), &source.upstream)?)
-            .https_or_http();
-        let connector = builder.enable_http1().wrap_connector(connector);
+        let tls = client_config(source.ca_file.as_deref(), &source.upstream)?;
+        let builder =
+            || hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+        let is_sure = parts.scheme == Some(Scheme::HTTP);
+        let http2 = match source.upstream_protocol {
+            UpstreamProtocol::Http1 => None,
+            UpstreamProtocol::Auto if is_sure => None,
+            UpstreamProtocol::Auto => Some(builder().enable_all_versions()),
+            UpstreamProtocol::Http2 => Some(builder().enable_http2()),
+        };
+        let http2 = http2.map(|builder| {
+            let connector = builder.wrap_connector(connector.clone());
+            Http2 { pool: Pool::default(), connector, is_sure }
+        });
+        let connector = builder().enable_http1().wrap_connector(connector);
         let base =
             parts.path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
         let (scheme, authority) = parts.scheme.zip(parts.authority).ok_or(UpstreamError::Address)?;
-        Ok(Upstream { connector, idle: Mutex::default(), scheme, authority, base })
+        let target = Target { scheme, authority };
+        Ok(Upstream { connector, idle: Mutex::default(), http2, target, base })
     }
 
     /// Host of the upstream, as the register knows hosts.
     pub(super) fn host(&self) -> &str {
-        self.authority.host()
+        self.target.authority.host()
     }
 
     /// What requests call the upstream.
     pub(super) fn authority(&self) -> &str {
-        self.authority.as_str()
+        self.target.authority.as_str()
     }
 
     /// The target of a request for `path` there.
@@ -156,21 +187,33 @@ impl Upstream {
     pub(super) async fn send(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Box<Link>), NoAnswer> {
+    ) -> Result<(Response<Incoming>, Over), NoAnswer> {
         loop {
-            let kept = self.kept().await;
-            let is_kept = kept.is_some();
-            let mut link = match kept {
-                Some(link) => link,
+            let (over, is_kept) = match self.open_one().await {
+                Some(over) => (over, true),
                 // Boxed: a future of its size would stay with every connection.
-                None => Box::pin(self.connect()).await?,
+                None => (Box::pin(self.connect()).await?, false),
             };
-            match link.send(request).await {
-                Ok(answer) => return Ok((answer, link)),
+            let sent = match over {
+                Over::Own(mut link) => link.send(request).await.map(|answer| (answer, Over::Own(link))),
+                Over::Shared(place) => {
+                    place.send(request, &self.target).await.map(|answer| (answer, Over::Shared(place)))
+                }
+            };
+            match sent {
+                Ok(answered) => return Ok(answered),
                 // A kept connection was closed in the very moment; each round takes one off, so this ends.
                 Err((_, Some(unsent))) if is_kept => request = unsent,
                 Err((error, _)) => return Err(error.into()),
             }
+        }
+    }
+
+    /// A connection that is open and has room.
+    async fn open_one(&self) -> Option<Over> {
+        match self.http2.as_ref().and_then(|http2| http2.pool.place()) {
+            Some(place) => Some(Over::Shared(place)),
+            None => self.kept().await.map(Over::Own),
         }
     }
 
@@ -179,24 +222,38 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, NoAnswer> {
-        let Link { mut sender, connection, .. } = *Box::pin(self.connect()).await?;
+        let io = Box::pin(self.connect_with(&self.connector)).await?;
+        let Link { mut sender, connection, .. } = *link(io).await?;
         // Its end is told by the body or the upgraded stream.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
         Ok(sender.send_request(request).await?)
     }
 
-    async fn connect(&self) -> Result<Box<Link>, NoAnswer> {
+    async fn connect(&self) -> Result<Over, NoAnswer> {
+        let Some(http2) = &self.http2 else {
+            return Ok(Over::Own(link(self.connect_with(&self.connector).await?).await?));
+        };
+        let opened = http2.pool.open(async {
+            let io = self.connect_with(&http2.connector).await?;
+            let is_http2 = http2.is_sure || is_negotiated(&io);
+            Ok((io, is_http2))
+        });
+        match opened.await? {
+            Opened::Http1(io) => Ok(Over::Own(link(*io).await?)),
+            Opened::Http2(place) => Ok(Over::Shared(place)),
+        }
+    }
+
+    async fn connect_with(&self, connector: &HttpsConnector<HttpConnector>) -> Result<Io, NoAnswer> {
         let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
+            .scheme(self.target.scheme.clone())
+            .authority(self.target.authority.clone())
             .path_and_query("/")
             .build();
         let uri = uri.map_err(|error| NoAnswer::Unreachable(error.into()))?;
-        let mut connector = self.connector.clone();
+        let mut connector = connector.clone();
         poll_fn(|context| connector.poll_ready(context)).await.map_err(NoAnswer::Unreachable)?;
-        let io = connector.call(uri).await.map_err(NoAnswer::Unreachable)?;
-        let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
-        Ok(Box::new(Link { sender, connection, is_ended: false }))
+        connector.call(uri).await.map_err(NoAnswer::Unreachable)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
@@ -228,5 +285,20 @@ impl Upstream {
     /// Closes the connections that were not used for `IDLE`.
     pub(super) fn sweep(&self) {
         self.idle().retain(|(since, _)| since.elapsed() < IDLE);
+        if let Some(http2) = &self.http2 {
+            http2.pool.sweep();
+        }
     }
+}
+
+/// Begins HTTP/1.1.
+async fn link(io: Io) -> Result<Box<Link>, NoAnswer> {
+    let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
+    Ok(Box::new(Link { sender, connection, is_ended: false }))
+}
+
+/// TLS has agreed on HTTP/2.
+fn is_negotiated(io: &Io) -> bool {
+    use hyper_util::client::legacy::connect::Connection as _;
+    io.connected().is_negotiated_h2()
 }

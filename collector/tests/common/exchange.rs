@@ -18,6 +18,7 @@ pub struct Case<'a> {
     pub profile: &'a str,
     pub path: &'a str,
     pub request: &'a str,
+    pub request_type: &'a str,
     pub status: u16,
     pub content_type: &'a str,
     pub headers: &'a [(&'static str, &'a str)],
@@ -33,6 +34,7 @@ impl Default for Case<'_> {
             profile: "auto",
             path: "/v1/chat/completions",
             request: "{}",
+            request_type: "application/json",
             status: 200,
             content_type: "application/json",
             headers: &[],
@@ -56,7 +58,7 @@ pub fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 pub fn pass(case: &Case<'_>, cut: usize) -> Intake {
     let profile = TapProfile::from_name(case.profile).unwrap();
     let mut intake = crate::common::intake(profile, 0);
-    let asked = headers(&[("content-type", "application/json")]);
+    let asked = headers(&[("content-type", case.request_type)]);
     let mut exchange =
         Exchange::new(profile, Head { method: &Method::POST, path: case.path, headers: &asked });
     case.request.as_bytes().chunks(cut).for_each(|piece| exchange.request_piece(piece));
@@ -74,6 +76,11 @@ pub fn pass(case: &Case<'_>, cut: usize) -> Intake {
 /// The one cell of the exchange: `model openness hosting operation outcome choice streaming requests attempts input output`, or
 /// why it was skipped.
 pub fn counted(case: &Case<'_>) -> String {
+    counted_cut(case, [1, 2, 3, 5, 8, 13, 100])
+}
+
+/// The same, the bodies cut in pieces of these lengths.
+pub fn counted_cut(case: &Case<'_>, lengths: impl IntoIterator<Item = usize>) -> String {
     let told = |cut: usize| {
         let mut intake = pass(case, cut);
         let skipped: Vec<_> = intake.counter().tally().skipped().collect();
@@ -103,6 +110,6 @@ pub fn counted(case: &Case<'_>) -> String {
         }
     };
     let whole = told(usize::MAX);
-    [1, 2, 3, 5, 8, 13, 100].into_iter().for_each(|cut| assert_eq!(told(cut), whole, "cut every {cut}"));
+    lengths.into_iter().for_each(|cut| assert_eq!(told(cut), whole, "cut every {cut}"));
     whole
 }

@@ -8,8 +8,10 @@
 
 mod exchange;
 mod route;
+mod socket;
 
 pub use exchange::{End, Exchange, Head};
+pub use socket::{Reply, Session};
 
 use serde::Deserialize;
 use weighbridge_proto::v1::{GatewayProduct, Operation};
@@ -19,6 +21,7 @@ use crate::message::names_of;
 use crate::source::tap::BodyFields;
 use crate::source::tap::fields::PathError;
 use route::{Pattern, PatternError};
+use socket::{SocketApi, SocketFile};
 
 static APIS: Embedded<Api, { API.len() }> = Embedded::new(API, |text| Api::parse(text).ok());
 static SERVERS: Embedded<Server, { TAP.len() }> = Embedded::new(TAP, |text| Server::parse(text).ok());
@@ -70,6 +73,7 @@ struct ApiFile {
     request: RequestFile,
     #[serde(default)]
     answer: AnswerFile,
+    socket: Option<SocketFile>,
 }
 
 /// A path that asks a model for something. Only POST.
@@ -192,6 +196,7 @@ struct Api {
     input_terms: u8,
     terms: u8,
     headers: AnswerHeaders,
+    socket: Option<SocketApi>,
 }
 
 #[derive(Debug)]
@@ -295,7 +300,8 @@ impl Api {
                 1 + number.ok_or_else(|| value("answer", "write at most 8 terms of tokens".to_owned()))?;
         }
         let input_terms = file.answer.input_tokens.len() as u8;
-        Ok(Api { routes, request, answer, input_terms, terms, headers: file.answer.headers })
+        let socket = file.socket.map(|socket| SocketApi::new(&name, socket)).transpose()?;
+        Ok(Api { routes, request, answer, input_terms, terms, headers: file.answer.headers, socket })
     }
 }
 
@@ -426,6 +432,13 @@ mod tests {
                 "at most 8",
             ),
             (format!("{api}colour: red\n"), "colour"),
+            (
+                format!(
+                    "{api}socket: {{routes: [], kind: [/type], begins: [], ends: [], status: [], outcomes: {{x: odd}}, \
+                     model: [], input_tokens: [], output_tokens: []}}\n"
+                ),
+                "socket.outcomes: odd: write one of",
+            ),
         ];
         for (text, expected) in faults {
             let error = Api::parse(&text).unwrap_err().to_string();

@@ -1,13 +1,16 @@
 //! Exchanges that pass through the tap: what is picked out of a request and its answer while their bytes go by.
 //!
-//! In: pieces of a body as they go over the wire, in whatever encoding and framing. Out: `Told`: the model, whether a stream was
-//! asked for, token counts, whether an error was told, and nothing else; every other byte is passed over.
+//! In: pieces of a body as they go over the wire, in whatever encoding and framing, or of a form. Out: `Told`: the model, whether
+//! a stream was asked for, token counts, whether an error was told, and nothing else; every other byte is passed over.
 //! Guarantees: no piece is kept; memory is that of `json::Reader`, and of the decoder where a body is compressed. Any bytes are
 //! taken: what is not understood tells nothing, and `Look::is_readable` says so; of a body that is too large the beginning tells.
 //! Where it is cut changes nothing.
 
 pub mod encoding;
+pub mod events;
 pub mod fields;
+pub mod form;
+pub mod frames;
 pub mod framing;
 pub mod json;
 
@@ -17,6 +20,7 @@ use data_encoding::BASE64;
 
 use encoding::{Decoder, MAX_DECODED_BYTES};
 use fields::{Fields, PathError, Want};
+use form::Form;
 use framing::{Documents, Framing};
 use json::{Reader, Sink, Value};
 
@@ -117,6 +121,30 @@ impl Told {
         let told = terms.into_iter().filter_map(|term| self.terms.get(usize::from(term)).copied().flatten());
         told.fold(None, |sum, count| Some(sum.unwrap_or(0u64).saturating_add(count)))
     }
+
+    fn take(&mut self, slot: u8, value: Value<'_>) {
+        match (slot, value) {
+            (MODEL, Value::Text(name) | Value::Plain(name)) if !name.is_empty() => {
+                self.model = Some(std::str::from_utf8(name).unwrap_or_default().into());
+            }
+            (MODEL, Value::TooLong) => self.model = Some("".into()),
+            (STREAM, Value::Literal(flag)) => self.stream = Some(flag == b"true"),
+            // Servers take all of these for a flag in a form.
+            (STREAM, Value::Plain(flag)) => {
+                self.stream = Some(flag == b"1" || flag.eq_ignore_ascii_case(b"true"));
+            }
+            (ERROR, Value::Literal(b"false") | Value::Text(b"")) => {}
+            (ERROR, _) => self.is_error = true,
+            (TERMS.., Value::Literal(number)) => {
+                if let (Some(term), Some(count)) =
+                    (self.terms.get_mut(usize::from(slot - TERMS)), count(number))
+                {
+                    *term = (*term).max(Some(count));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Takes values and looks into encoded documents.
@@ -144,24 +172,11 @@ const BASE64_LETTERS: usize = 1_024;
 
 impl Sink for Picked {
     fn value(&mut self, slot: u8, value: Value<'_>) {
-        let told = &mut self.told;
         match (slot, value) {
-            (MODEL, Value::Text(name)) if !name.is_empty() => {
-                told.model = Some(std::str::from_utf8(name).unwrap_or_default().into());
+            (MARK, Value::Text(word)) => {
+                self.told.is_marked |= self.body.marks.iter().any(|mark| **mark == *word);
             }
-            (MODEL, Value::TooLong) => told.model = Some("".into()),
-            (STREAM, Value::Literal(flag)) => told.stream = Some(flag == b"true"),
-            (ERROR, Value::Literal(b"false") | Value::Text(b"")) => {}
-            (ERROR, _) => told.is_error = true,
-            (MARK, Value::Text(word)) => told.is_marked |= self.body.marks.iter().any(|mark| **mark == *word),
-            (TERMS.., Value::Literal(number)) => {
-                if let (Some(term), Some(count)) =
-                    (told.terms.get_mut(usize::from(slot - TERMS)), count(number))
-                {
-                    *term = (*term).max(Some(count));
-                }
-            }
-            _ => {}
+            _ => self.told.take(slot, value),
         }
     }
 
@@ -206,10 +221,24 @@ fn count(number: &[u8]) -> Option<u64> {
     crate::source::attributes::whole_float(text.parse().ok()?).ok()
 }
 
+/// What reads a body.
+#[derive(Debug)]
+enum Reading {
+    Documents(Documents),
+    Form(Box<Form>),
+}
+
+impl Reading {
+    fn of(content_type: &str) -> Option<Reading> {
+        let documents = || Some(Reading::Documents(Documents::new(Framing::of(content_type)?)));
+        Form::new(content_type).map(Box::new).map(Reading::Form).or_else(documents)
+    }
+}
+
 /// Where the decoder writes to.
 #[derive(Debug)]
 struct Looked {
-    documents: Documents,
+    reading: Reading,
     picked: Picked,
     seen: u64,
 }
@@ -221,7 +250,10 @@ impl Write for Looked {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let fields = &self.picked.body.fields;
-        self.documents.read(piece, fields, &mut self.picked);
+        match &mut self.reading {
+            Reading::Documents(documents) => documents.read(piece, fields, &mut self.picked),
+            Reading::Form(form) => form.read(piece, fields, &mut self.picked),
+        }
         Ok(piece.len())
     }
 
@@ -245,9 +277,9 @@ impl std::fmt::Debug for Look {
 impl Look {
     /// At a body with these headers, of which `body` is listed.
     pub fn new(body: &'static BodyFields, content_type: &str, content_encoding: &str) -> Look {
-        let decoder = Framing::of(content_type).and_then(|framing| {
+        let decoder = Reading::of(content_type).and_then(|reading| {
             let picked = Picked { told: Told::default(), body, inner: None, is_inside: false };
-            let looked = Looked { documents: Documents::new(framing), picked, seen: 0 };
+            let looked = Looked { reading, picked, seen: 0 };
             Decoder::new(content_encoding, looked).ok()
         });
         Look { is_readable: decoder.is_some(), decoder }
@@ -271,7 +303,9 @@ impl Look {
         if !self.is_readable && looked.seen <= MAX_DECODED_BYTES {
             return (Told::default(), false);
         }
-        looked.documents.finish(&looked.picked.body.fields, &mut looked.picked);
+        if let Reading::Documents(documents) = &mut looked.reading {
+            documents.finish(&looked.picked.body.fields, &mut looked.picked);
+        }
         (std::mem::take(&mut looked.picked.told), self.is_readable)
     }
 }
@@ -347,6 +381,7 @@ mod tests {
     #[test]
     fn what_is_unreadable_is_said() {
         assert!(!Look::new(body(), "image/png", "").finish().1);
+        assert!(!Look::new(body(), "multipart/form-data", "").finish().1);
         assert!(!Look::new(body(), "application/json", "compress").finish().1);
         let mut look = Look::new(body(), "application/json", "gzip");
         look.read(b"no gzip at all");

@@ -21,6 +21,8 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// A number as it is written, `true` or `false`.
     Literal(&'a [u8]),
+    /// A part of a form: text that may stand for anything.
+    Plain(&'a [u8]),
     /// An object or an array.
     Container,
     /// A string of more than `LONGEST` bytes.

@@ -14,7 +14,7 @@ impl Sink for Seen {
             slot,
             match value {
                 Value::Text(bytes) => format!("'{}'", text(bytes)),
-                Value::Literal(bytes) => text(bytes),
+                Value::Literal(bytes) | Value::Plain(bytes) => text(bytes),
                 Value::Container => "container".to_owned(),
                 Value::TooLong => "too long".to_owned(),
             },
