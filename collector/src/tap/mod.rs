@@ -11,13 +11,18 @@
 //! Not passed on: `CONNECT`, header names' upper case, 1xx answers but 101. To the upstream it speaks HTTP/1.1.
 
 mod body;
+mod io;
 mod serve;
 mod upstream;
 
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -29,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::TapSource;
 use crate::receiver::Gate;
+use body::Turns;
 use serve::Tap;
 use upstream::Upstream;
 pub use upstream::UpstreamError;
@@ -108,29 +114,77 @@ async fn accept(listener: TcpListener, tap: Arc<Tap>, places: Arc<Semaphore>, sh
     while connections.join_next().await.is_some() {}
 }
 
+/// First letters of HTTP/2's preface; no method begins with them.
+const PREFACE: &[u8; 3] = b"PRI";
+
 async fn connection(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let mut first = [0; PREFACE.len()];
+    let seen = tokio::select! {
+        seen = stream.peek(&mut first) => seen,
+        // It has asked for nothing.
+        () = shutdown.cancelled() => return,
+    };
+    let ended = match seen {
+        Ok(0) => return,
+        Ok(seen) if first[..seen] != PREFACE[..seen] => only_http1(stream, tap, shutdown).await,
+        // HTTP/2, or too little to know. Boxed: its room would stay with every connection.
+        Ok(_) => Box::pin(any_version(stream, tap, shutdown)).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ended {
+        // A client that left, or no HTTP: its exchange is counted where it ends.
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+async fn only_http1(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToken) -> Ended {
+    let (upgrades, turns) = (shutdown.clone(), Turns::default());
+    let of_exchange = turns.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        // Boxed: hyper keeps the room of a future after it has ended.
+        let answer =
+            Box::pin(Arc::clone(&tap).exchange(request, Some(of_exchange.clone()), upgrades.clone()));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut builder = http1::Builder::new();
+    // Without writev: an answer is copied into one buffer, which costs less than to list its pieces.
+    builder.auto_date_header(false).max_buf_size(MAX_BUFFER_BYTES).writev(false);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut shut = pin!(shutdown.cancelled());
+    let mut is_shut = false;
+    poll_fn(|context| {
+        turns.next();
+        if !is_shut && shut.as_mut().poll(context).is_ready() {
+            is_shut = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(context)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn any_version(stream: TcpStream, tap: Arc<Tap>, shutdown: CancellationToken) -> Ended {
     let upgrades = shutdown.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (tap, upgrades) = (Arc::clone(&tap), upgrades.clone());
-        async move { Ok::<_, std::convert::Infallible>(tap.exchange(request, upgrades).await) }
+        // Its bodies are driven by tasks of their own.
+        async move { Ok::<_, Infallible>(tap.exchange(request, None, upgrades).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().auto_date_header(false).max_buf_size(MAX_BUFFER_BYTES);
     builder.http2().auto_date_header(false).max_header_list_size(MAX_BUFFER_BYTES as u32);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        // A client that left, or no HTTP: its exchange is counted where it ends.
-        tracing::debug!(%error, "connection ended");
     }
 }

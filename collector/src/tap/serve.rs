@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{AnswerBody, Guard, Passing, RequestBody};
+use super::body::{AnswerBody, Guard, Passing, RequestBody, Turns};
 use super::upstream::{Link, NoAnswer, Upstream};
 use crate::config::TapSource;
 use crate::profile::tap::{End, Exchange, Head, TapProfile};
@@ -58,6 +58,7 @@ impl Tap {
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut request: Request<Incoming>,
+        turns: Option<Turns>,
         shutdown: CancellationToken,
     ) -> Response<AnswerBody> {
         if request.method() == Method::CONNECT {
@@ -100,7 +101,7 @@ impl Tap {
             if let Some(client_side) = client_side {
                 tokio::spawn(both_ways(client_side, server_side, shutdown));
             }
-            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
+            return answer.map(|inner| AnswerBody::new(inner, None, guard, turns));
         }
         remove_of_connection(answer.headers_mut());
         let link = match link {
@@ -112,9 +113,9 @@ impl Tap {
         };
         if answer.body().is_end_stream() {
             guard.completes(link);
-            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
+            return answer.map(|inner| AnswerBody::new(inner, None, guard, turns));
         }
-        answer.map(|inner| AnswerBody::Passing { inner, link, guard })
+        answer.map(|inner| AnswerBody::new(inner, link, guard, turns))
     }
 
     /// The request as the upstream gets it.

@@ -14,14 +14,13 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower::Service as _;
 
 use super::MAX_BUFFER_BYTES;
 use super::body::RequestBody;
+use super::io::Io;
 use crate::config::TapSource;
 use crate::tls::{TlsError, client_config};
 
@@ -52,8 +51,6 @@ pub(super) enum NoAnswer {
     #[error("{0}")]
     Broken(#[from] hyper::Error),
 }
-
-type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection to the upstream.
 pub(super) struct Link {
@@ -195,7 +192,8 @@ impl Upstream {
         let mut connector = self.connector.clone();
         poll_fn(|context| connector.poll_ready(context)).await.map_err(NoAnswer::Unreachable)?;
         let io = connector.call(uri).await.map_err(NoAnswer::Unreachable)?;
-        let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
+        let (sender, connection) =
+            Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(Io::from(io)).await?;
         Ok(Box::new(Link { sender, connection, is_ended: false }))
     }
 
