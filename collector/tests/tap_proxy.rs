@@ -276,7 +276,7 @@ async fn pieces_that_come_at_once_keep_their_order_and_their_trailers() {
     let sent: Vec<Vec<u8>> =
         lengths.iter().enumerate().map(|(number, length)| bytes(number as u64, *length)).collect();
     let mut wire =
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        b"HTTP/1.1 200 OK\r\ntrailer: x-end\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for piece in &sent {
         wire.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         wire.extend_from_slice(piece);
