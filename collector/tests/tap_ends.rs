@@ -85,6 +85,20 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[tokio::test]
+async fn what_came_before_an_answer_breaks_off_passes() {
+    let broken = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\nzz";
+    let rig = Rig::before(raw_upstream(broken).await).await;
+    let mut client = TcpStream::connect(rig.address).await.unwrap();
+    let request = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut told = Vec::new();
+    tokio::time::timeout(LIMIT, client.read_to_end(&mut told)).await.unwrap().unwrap();
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.ends_with("\r\n\r\n3\r\nabc\r\n"), "{told}");
+    assert_eq!(rig.counted(1).await, ["unlisted server_error yes 1"]);
+}
+
+#[tokio::test]
 async fn without_an_answer_there_is_502() {
     for upstream in [raw_upstream(b"").await, raw_upstream(b"SSH-2.0\r\n").await] {
         let rig = Rig::before(upstream).await;
@@ -101,6 +115,9 @@ async fn without_an_answer_there_is_502() {
 async fn open_exchanges_end_after_shutdown_and_new_ones_are_not_taken() {
     let (mut rig, go) = streaming().await;
     let mut pieces = post(&rig, CHAT).send().await.unwrap().bytes_stream();
+    // Asks for nothing, and does not keep the tap.
+    let _silent = TcpStream::connect(rig.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
     rig.shutdown.cancel();
     let refused = async {
         while TcpStream::connect(rig.address).await.is_ok() {

@@ -245,6 +245,74 @@ async fn http2_clients_and_trailers_pass() {
 }
 
 #[tokio::test]
+async fn a_preface_that_comes_in_pieces_is_http2() {
+    let rig = Rig::before(upstream(|_| async { Response::new(full("{}")) }).await).await;
+    let mut client = TcpStream::connect(rig.address).await.unwrap();
+    client.set_nodelay(true).unwrap();
+    for piece in ["P", "RI * HT", "TP/2.0\r\n\r\nSM\r\n\r\n"] {
+        client.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // An empty frame SETTINGS.
+    client.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut told = [0; 9];
+    tokio::time::timeout(LIMIT, client.read_exact(&mut told)).await.unwrap().unwrap();
+    assert_eq!(told[3], 4, "its own SETTINGS");
+    // A method with the preface's first letters is HTTP/1.1.
+    let mut client = TcpStream::connect(rig.address).await.unwrap();
+    for piece in ["P", "R", "OPFIND / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"] {
+        client.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut told = String::new();
+    tokio::time::timeout(LIMIT, client.read_to_string(&mut told)).await.unwrap().unwrap();
+    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("{}"), "{told}");
+}
+
+#[tokio::test]
+async fn pieces_that_come_at_once_keep_their_order_and_their_trailers() {
+    // Small ones, which go on as one, between large ones, which do not; cut anywhere by the network.
+    let lengths = [1, 120, 16_383, 3, 16_384, 40_000, 7, 9_000, 9_000, 1];
+    let sent: Vec<Vec<u8>> =
+        lengths.iter().enumerate().map(|(number, length)| bytes(number as u64, *length)).collect();
+    let mut wire =
+        b"HTTP/1.1 200 OK\r\ntrailer: x-end\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    for piece in &sent {
+        wire.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        wire.extend_from_slice(piece);
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"0\r\nx-end: yes\r\n\r\n");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // Several exchanges over one connection.
+        loop {
+            let mut request = vec![0; 65_536];
+            if stream.read(&mut request).await.unwrap() == 0 {
+                return;
+            }
+            stream.write_all(&wire).await.unwrap();
+        }
+    });
+    let rig = Rig::before(address).await;
+    let stream = TcpStream::connect(rig.address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        let request = Request::post("/v1/chat/completions").header("host", "tap").header("te", "trailers");
+        let request = request.body(Full::new(Bytes::from_static(CHAT.as_bytes()))).unwrap();
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let whole = tokio::time::timeout(LIMIT, answer.into_body().collect()).await.unwrap().unwrap();
+        assert_eq!(whole.trailers().unwrap()["x-end"], "yes");
+        assert_eq!(whole.to_bytes(), sent.concat());
+    }
+    assert_eq!(rig.counted(3).await, ["gpt-4o ok yes 3"]);
+}
+
+#[tokio::test]
 async fn upgrades_pass_both_ways() {
     let upgrade = |mut request: Request<Incoming>| async move {
         assert_eq!(request.headers()["upgrade"], "shout");

@@ -15,6 +15,14 @@ pub fn memory_kib(pid: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("KiB")
 }
 
+/// Its resident memory in KiB, each page divided by the number of processes that have it (`Pss`).
+pub fn shared_out_kib(pid: u32) -> u64 {
+    let rollup =
+        std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process is running");
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).expect("a memory line");
+    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("KiB")
+}
+
 /// A counter without labels of a collector's page.
 pub fn counter(page: &str, name: &str) -> u64 {
     let prefix = format!("weighbridge_collector_{name}_total ");

@@ -1,10 +1,11 @@
 //! Bodies that are looked at as they pass, and the guard that counts their exchange once, whatever ends it.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
@@ -152,56 +153,162 @@ impl Body for RequestBody {
     }
 }
 
+/// Small pieces of an answer that are there together go on as one, of at most so many bytes.
+const GATHERED: usize = 16 * 1024;
+/// Room that is made for them at first, bytes: a read's worth of events.
+const GATHERING: usize = 4 * 1024;
+
+/// Counts how often a connection was driven. Whoever drives it asks a body several times in one turn; what was found to wait for the
+/// upstream is not asked again before the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns(Arc<AtomicU32>);
+
+impl Turns {
+    /// The next turn begins.
+    pub(super) fn next(&self) {
+        // One task writes.
+        self.0.store(self.now().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// The upstream's answer on its way to the client.
+pub(super) struct Answer {
+    inner: Incoming,
+    /// The connection it comes over, if that is driven from here.
+    link: Option<Box<Link>>,
+    /// Counts when the body ends or is dropped.
+    guard: Guard,
+    /// Of the client's connection, where that drives this body.
+    turns: Option<Turns>,
+    /// The turn in which there was nothing more.
+    dry: Option<u32>,
+    /// What came behind what was gathered.
+    ahead: Option<Polled>,
+}
+
+impl Answer {
+    /// What comes next, as it came.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Polled> {
+        let turn = self.turns.as_ref().map(Turns::now);
+        if turn.is_some() && self.dry == turn {
+            // Whoever asks was registered when it was found.
+            return Poll::Pending;
+        }
+        let mut polled = Pin::new(&mut self.inner).poll_frame(context);
+        if polled.is_pending()
+            && let Some(link) = &mut self.link
+        {
+            link.poll(context);
+            polled = Pin::new(&mut self.inner).poll_frame(context);
+        }
+        match &polled {
+            // A body of known length is not asked again after its last frame, nor is any after trailers.
+            Poll::Ready(Some(Ok(frame))) if self.inner.is_end_stream() || frame.is_trailers() => {
+                self.guard.completes(self.link.take());
+            }
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_))) => self.guard.ends(End::UpstreamBroke),
+            Poll::Ready(None) => self.guard.completes(self.link.take()),
+            Poll::Pending => self.dry = turn,
+        }
+        polled
+    }
+
+    /// What comes next; small pieces that are there together in one, which is written, framed and looked at once.
+    fn poll_gathered(&mut self, context: &mut Context<'_>) -> Poll<Polled> {
+        let first = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => ready!(self.poll_next(context)),
+        };
+        let mut whole = match small(first) {
+            Ok(piece) => piece,
+            Err(other) => {
+                if let Some(Ok(frame)) = &other
+                    && let Some(piece) = frame.data_ref()
+                {
+                    self.guard.passing.with(|exchange| exchange.answer_piece(piece));
+                }
+                return Poll::Ready(other);
+            }
+        };
+        let mut gathered = BytesMut::new();
+        while self.ahead.is_none() && !self.inner.is_end_stream() {
+            let Poll::Ready(next) = self.poll_next(context) else { break };
+            match small(next) {
+                Ok(piece) if whole.len().max(gathered.len()) + piece.len() <= GATHERED => {
+                    if gathered.is_empty() {
+                        gathered.reserve(GATHERING.max(whole.len() + piece.len()));
+                        gathered.extend_from_slice(&whole);
+                    }
+                    gathered.extend_from_slice(&piece);
+                }
+                Ok(piece) => self.ahead = Some(Some(Ok(Frame::data(piece)))),
+                Err(other) => self.ahead = Some(other),
+            }
+        }
+        if !gathered.is_empty() {
+            whole = gathered.freeze();
+        }
+        self.guard.passing.with(|exchange| exchange.answer_piece(&whole));
+        Poll::Ready(Some(Ok(Frame::data(whole))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.ahead {
+            Some(ahead) => ahead.is_none(),
+            None => self.inner.is_end_stream(),
+        }
+    }
+}
+
+/// A piece of a body that is worth copying; everything else comes back.
+fn small(polled: Polled) -> Result<Bytes, Polled> {
+    match polled {
+        Some(Ok(frame)) if frame.data_ref().is_some_and(|piece| piece.len() < GATHERED) => {
+            frame.into_data().map_err(|frame| Some(Ok(frame)))
+        }
+        other => Err(other),
+    }
+}
+
 /// An answer's body on its way to the client.
 pub(super) enum AnswerBody {
     /// The upstream's.
-    Passing {
-        /// The body.
-        inner: Incoming,
-        /// The connection it comes over, if that is driven from here.
-        link: Option<Box<Link>>,
-        /// Counts when the body ends or is dropped.
-        guard: Guard,
-    },
+    Passing(Answer),
     /// The upstream's, which has broken off.
     Broken(Option<hyper::Error>),
     /// Our own, for want of one.
     Own(Full<Bytes>),
 }
 
+impl AnswerBody {
+    /// `link`: the connection it comes over, if that is to be driven from here. `turns`: of the connection that asks for it.
+    pub(super) fn new(
+        inner: Incoming,
+        link: Option<Box<Link>>,
+        guard: Guard,
+        turns: Option<Turns>,
+    ) -> AnswerBody {
+        AnswerBody::Passing(Answer { inner, link, guard, turns, dry: None, ahead: None })
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Polled> {
         match &mut *self {
             AnswerBody::Broken(error) => Poll::Ready(error.take().map(Err)),
             AnswerBody::Own(text) => Pin::new(text).poll_frame(context).map_err(|never| match never {}),
-            AnswerBody::Passing { inner, link, guard } => {
-                let mut polled = Pin::new(&mut *inner).poll_frame(context);
-                if polled.is_pending()
-                    && let Some(link) = link
-                {
-                    link.poll(context);
-                    polled = Pin::new(&mut *inner).poll_frame(context);
-                }
-                match &polled {
-                    Poll::Ready(Some(Ok(frame))) => {
-                        if let Some(piece) = frame.data_ref() {
-                            guard.passing.with(|exchange| exchange.answer_piece(piece));
-                        }
-                        // A body of known length is not asked again after its last frame, nor is any after trailers.
-                        if inner.is_end_stream() || frame.is_trailers() {
-                            guard.completes(link.take());
-                        }
-                    }
-                    Poll::Ready(Some(Err(_))) => guard.ends(End::UpstreamBroke),
-                    Poll::Ready(None) => guard.completes(link.take()),
-                    Poll::Pending => {}
-                }
+            AnswerBody::Passing(answer) => {
+                let polled = answer.poll_gathered(context);
                 let Poll::Ready(Some(Err(error))) = polled else { return polled };
                 // What came before it goes out first.
                 *self = AnswerBody::Broken(Some(error));
@@ -213,7 +320,7 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            AnswerBody::Passing { inner, .. } => inner.is_end_stream(),
+            AnswerBody::Passing(answer) => answer.is_end_stream(),
             AnswerBody::Broken(error) => error.is_none(),
             AnswerBody::Own(text) => text.is_end_stream(),
         }
@@ -221,7 +328,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            AnswerBody::Passing { inner, .. } => inner.size_hint(),
+            AnswerBody::Passing(answer) => answer.inner.size_hint(),
             AnswerBody::Broken(_) => SizeHint::default(),
             AnswerBody::Own(text) => text.size_hint(),
         }

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 
-use super::body::{AnswerBody, Guard, Passing, RequestBody};
+use super::body::{AnswerBody, Guard, Passing, RequestBody, Turns};
 use super::upgraded::{Slot, Upgraded};
 use super::upstream::{Link, NoAnswer, Over, Upstream};
 use crate::config::TapSource;
@@ -61,6 +61,7 @@ impl Tap {
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut request: Request<Incoming>,
+        turns: Option<Turns>,
         slot: &Slot,
     ) -> Response<AnswerBody> {
         if request.method() == Method::CONNECT {
@@ -111,7 +112,7 @@ impl Tap {
             if let Some(client_side) = client_side {
                 slot.put(Upgraded::new(client_side, server_side, session, self));
             }
-            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
+            return answer.map(|inner| AnswerBody::new(inner, None, guard, turns));
         }
         remove_of_connection(answer.headers_mut());
         let link = match link {
@@ -123,9 +124,9 @@ impl Tap {
         };
         if answer.body().is_end_stream() {
             guard.completes(link);
-            return answer.map(|inner| AnswerBody::Passing { inner, link: None, guard });
+            return answer.map(|inner| AnswerBody::new(inner, None, guard, turns));
         }
-        answer.map(|inner| AnswerBody::Passing { inner, link, guard })
+        answer.map(|inner| AnswerBody::new(inner, link, guard, turns))
     }
 
     /// The request as the upstream gets it.

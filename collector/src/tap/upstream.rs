@@ -14,14 +14,13 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower::Service as _;
 
 use super::MAX_BUFFER_BYTES;
 use super::body::RequestBody;
+use super::io::Io;
 use super::upstream_h2::{Opened, Place, Pool, Target};
 use crate::config::{TapSource, UpstreamProtocol};
 use crate::tls::{TlsError, client_config};
@@ -53,8 +52,6 @@ pub(super) enum NoAnswer {
     #[error("{0}")]
     Broken(#[from] hyper::Error),
 }
-
-pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// What an answer comes over.
 pub(super) enum Over {
@@ -235,7 +232,7 @@ impl Upstream {
         };
         let opened = http2.pool.open(async {
             let io = self.connect_with(&http2.connector).await?;
-            let is_http2 = http2.is_sure || is_negotiated(&io);
+            let is_http2 = http2.is_sure || io.is_negotiated_http2();
             Ok((io, is_http2))
         });
         match opened.await? {
@@ -253,7 +250,7 @@ impl Upstream {
         let uri = uri.map_err(|error| NoAnswer::Unreachable(error.into()))?;
         let mut connector = connector.clone();
         poll_fn(|context| connector.poll_ready(context)).await.map_err(NoAnswer::Unreachable)?;
-        connector.call(uri).await.map_err(NoAnswer::Unreachable)
+        Ok(Io::from(connector.call(uri).await.map_err(NoAnswer::Unreachable)?))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Box<Link>)>> {
@@ -295,10 +292,4 @@ impl Upstream {
 async fn link(io: Io) -> Result<Box<Link>, NoAnswer> {
     let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
     Ok(Box::new(Link { sender, connection, is_ended: false }))
-}
-
-/// TLS has agreed on HTTP/2.
-fn is_negotiated(io: &Io) -> bool {
-    use hyper_util::client::legacy::connect::Connection as _;
-    io.connected().is_negotiated_h2()
 }

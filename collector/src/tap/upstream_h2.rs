@@ -22,7 +22,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::MAX_BUFFER_BYTES;
 use super::body::RequestBody;
-use super::upstream::{Io, NoAnswer};
+use super::io::Io;
+use super::upstream::NoAnswer;
 
 /// Streams of one connection, if the server allows more.
 const MAX_STREAMS: usize = 100;
