@@ -26,6 +26,7 @@ mod backoff;
 mod bounded;
 pub mod clock;
 pub mod cluster;
+mod comments;
 pub mod config;
 pub mod dead_letter;
 pub mod door;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tracing::info;
 use weighbridge_catalog::RegisterExport;
 
+use crate::comments;
 use crate::config;
 use crate::kafka;
 use crate::register;
@@ -51,6 +52,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     12 "series" "0012_series.sql"
     13 "answers" "0013_answers.sql"
     14 "model_spans" "0014_model_spans.sql"
+    15 "short_ranges" "0015_short_ranges.sql"
 };
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS {database}";
@@ -132,8 +134,8 @@ struct Applied {
     done: u8,
 }
 
-/// Brings the database up to this binary: missing and unfinished migrations in order, then the times of retention, then
-/// `register`.
+/// Brings the database up to this binary: missing and unfinished migrations in order, then the times of retention, the comments of
+/// views, then `register`.
 ///
 /// # Errors
 /// The first thing that failed; what was done before it stays. A migration whose file changed stops it before anything is run.
@@ -156,12 +158,13 @@ pub async fn up(store: &Store, register: &RegisterExport) -> Result<(), MigrateE
         store.run(&sql).await?;
     }
     retention::apply(store).await?;
+    comments::apply(store).await?;
     register::fill(store, register).await?;
     Ok(())
 }
 
 /// The whole schema as `up` makes it under this configuration, one statement after the other, without asking a server. The times of
-/// retention, the register and the state of the migrations are not in it.
+/// retention, the comments of views' columns, the register and the state of the migrations are not in it.
 pub fn plan(store: &Store) -> String {
     let migrated = MIGRATIONS.iter().flat_map(|migration| statements(migration.sql));
     let schema = [DATABASE.to_owned(), MIGRATIONS_TABLE.to_owned()].into_iter().chain(migrated);
@@ -314,9 +317,11 @@ mod tests {
         let newest =
             MIGRATIONS.iter().rev().find(|migration| migration.sql.contains("COLUMN gateway_product"));
         assert_eq!(newest.map(|migration| migration.sql.matches(&products).count()), Some(3));
-        // A migration that extends it names the rollups of migration 11, too.
-        let rollups = MIGRATIONS[10].sql;
-        assert_eq!(rollups.matches(" gateway_product ").count(), rollups.matches(&products).count());
+        // A migration that extends it names the rollups of migrations 11 and 15, too.
+        for rollups in [MIGRATIONS[10].sql, MIGRATIONS[14].sql] {
+            assert!(rollups.contains(&products));
+            assert_eq!(rollups.matches(" gateway_product ").count(), rollups.matches(&products).count());
+        }
     }
 
     fn enum8(values: impl Iterator<Item = (&'static str, i32)>) -> String {

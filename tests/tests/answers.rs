@@ -2,6 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use serde_json::{Value, json};
+use weighbridge_aggregator::clock::Clock;
+use weighbridge_aggregator::config;
+use weighbridge_aggregator::load::rollup;
+use weighbridge_aggregator::migrate;
+use weighbridge_aggregator::store::Store;
 use weighbridge_tests::answers::{Answers, uuid};
 
 /// Four organisations (not authenticated: a collector is one) in the four weeks from Monday, 2026-10-26.
@@ -97,6 +102,64 @@ async fn every_view_by_hand() {
     fallbacks_by_hand(&answers).await;
     retention_by_hand(&answers).await;
     every_series_sums_to_the_ledger(&answers).await;
+}
+
+/// What was rolled up before a table was made is in it too, though the ledger has forgotten those days.
+#[tokio::test]
+async fn new_rollups_hold_the_days_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = Answers::start(folder.path()).await;
+    all_of_it(&answers).await;
+    let tables = [
+        "rollup_split_5m",
+        "rollup_models_1h",
+        "rollup_models_6h",
+        "rollup_unknown_1h",
+        "rollup_split_4w",
+        "rollup_fallbacks_1w",
+        "rollup_coverage_1w",
+    ];
+    let content = |table: &str| format!("SELECT * EXCEPT built_from FROM weighbridge.{table} ORDER BY ALL");
+    let mut expected = Vec::new();
+    for table in tables {
+        expected.push(answers.clickhouse.query(&content(table)).await);
+        answers.clickhouse.query(&format!("TRUNCATE TABLE weighbridge.{table}")).await;
+    }
+    let config = config::ClickHouse {
+        url: answers.clickhouse.url(),
+        ledger_ttl_days: 1,
+        retention: answers.store.retention(),
+        ..config::ClickHouse::default()
+    };
+    let forgets = Store::new(&config).unwrap();
+    assert_eq!(rollup::rebuild(&forgets, &Clock::default()).await.unwrap(), 0, "no day of the ledger");
+    for (table, expected) in tables.into_iter().zip(expected) {
+        assert!(!expected.is_empty(), "{table}");
+        assert_eq!(answers.clickhouse.query(&content(table)).await, expected, "{table}");
+    }
+}
+
+/// Every column of every view says what it means, and a view that is made again is told again.
+#[tokio::test]
+async fn every_column_of_a_view_has_a_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = Answers::start(folder.path()).await;
+    let without = "SELECT concat(c.table, '.', c.name) FROM system.columns AS c INNER JOIN system.tables AS t ON t.database = c.database AND t.name = c.table \
+                   WHERE c.database = 'weighbridge' AND t.engine = 'View' AND c.comment = '' ORDER BY ALL";
+    assert_eq!(answers.clickhouse.query(without).await, "");
+    let units = "SELECT comment FROM system.columns WHERE database = 'weighbridge' AND table = 'coverage_1h' AND name = 'covered_s'";
+    assert_eq!(
+        answers.clickhouse.query(units).await,
+        "time covered by windows, seconds, summed over collectors"
+    );
+    // Readers still read as the user who migrated.
+    let secure = "SELECT count() FROM system.tables WHERE database = 'weighbridge' AND name = 'adoption' AND create_table_query LIKE '%SQL SECURITY DEFINER%'";
+    assert_eq!(answers.clickhouse.query(secure).await, "1");
+    let again = "CREATE OR REPLACE VIEW weighbridge.schema_version AS SELECT max(version) AS version FROM weighbridge.migrations";
+    answers.clickhouse.query(again).await;
+    assert_eq!(answers.clickhouse.query(without).await, "schema_version.version");
+    migrate::up(&answers.store, &weighbridge_catalog::embedded().export()).await.unwrap();
+    assert_eq!(answers.clickhouse.query(without).await, "");
 }
 
 async fn answers_by_hand(answers: &Answers) {
@@ -246,8 +309,10 @@ async fn coverage_by_hand() {
         .ledger("2026-11-10T11:00:00 1 0 production litellm unlisted closed unknown chat first ok 3 3 0 0", 1)
         .await;
     let report = |window: &str, collector: &str, sequence: u64, product: &str, dropped: u64, after_s: u64| {
+        // What kong reports is a window without traffic.
+        let cells = u8::from(product == "litellm");
         format!(
-            "(toDateTime('{window}', 'UTC'), '{}', 1, {sequence}, 3600, 'production', 'gateway', '{product}', {dropped}, \
+            "(toDateTime('{window}', 'UTC'), '{}', 1, {sequence}, 3600, 'production', 'gateway', '{product}', {dropped}, {cells}, \
              toDateTime('{window}', 'UTC') + 3600 + {after_s})",
             uuid(collector)
         )
@@ -260,7 +325,7 @@ async fn coverage_by_hand() {
         report("2026-11-09 11:00:00", "2", 5, "kong", 7, 0),
     ];
     let sql = "INSERT INTO weighbridge.reports (window_start, collector_id, boot_epoch, sequence, window_s, environment, vantage, \
-               gateway_product, dropped_requests, ingested_at) VALUES";
+               gateway_product, dropped_requests, cells, ingested_at) VALUES";
     answers.clickhouse.query(&format!("{sql} {}", reports.join(", "))).await;
     answers.rebuild().await;
     assert_eq!(answers.rebuild().await, 0);
@@ -296,6 +361,52 @@ async fn coverage_by_hand() {
         .query("SELECT sum(collector_days), sum(reports), sum(requests) FROM weighbridge.coverage_1w")
         .await;
     assert_eq!(weeks, "2\t4\t4");
+    let newest = answers.clickhouse.query("SELECT count(), max(newest) FROM weighbridge.newest_1h").await;
+    assert_eq!(newest, "2\t2026-11-10 11:00:00");
+}
+
+/// Every combination of dimensions that a coarser rollup keeps has there what it has in the ledger.
+async fn rollups_made_of_rollups(answers: &Answers) {
+    let counts = "WHERE outcome = 'ok' AND operation IN ('chat', 'text_completion')";
+    let sums = "sum(requests), sum(input_tokens), sum(output_tokens)";
+    let split = "environment, vantage, gateway_product, openness, hosting, operation, choice, outcome";
+    let models = "environment, vantage, model, provider, openness, hosting, operation";
+    let span = "toDate(4 + intDiv(toUInt32(toDate(window_start)) - 4, 28) * 28)";
+    for (table, time, of_ledger, dimensions, of) in [
+        ("rollup_split_5m", "minute", "toStartOfFiveMinutes(window_start)", split, ""),
+        ("rollup_models_1h", "hour", "toStartOfHour(window_start)", models, counts),
+        (
+            "rollup_models_6h",
+            "hour",
+            "toStartOfInterval(window_start, INTERVAL 6 HOUR, 'UTC')",
+            models,
+            counts,
+        ),
+        ("rollup_split_4w", "span", span, "environment, vantage, openness, hosting", counts),
+    ] {
+        let of = format!("FROM weighbridge.ledger FINAL {of}");
+        let ledger = format!("SELECT {of_ledger} AS at, {dimensions}, {sums} {of} GROUP BY ALL ORDER BY ALL");
+        let kept = format!(
+            "SELECT {time} AS at, {dimensions}, {sums} FROM weighbridge.{table} GROUP BY ALL ORDER BY ALL"
+        );
+        let expected = answers.clickhouse.query(&ledger).await;
+        assert!(expected.lines().count() > 5, "{table}: {expected}");
+        assert_eq!(answers.clickhouse.query(&kept).await, expected, "{table}");
+    }
+    for (coarse, fine, sums) in [
+        ("fallbacks_1w", "fallbacks_1d", "sum(requests_min), sum(requests_max), sum(requests_likely)"),
+        ("coverage_1h", "coverage_1d", "sum(requests), sum(unknown_requests)"),
+        ("coverage_1w", "coverage_1d", "sum(requests), sum(unknown_requests), sum(reports)"),
+    ] {
+        let of = |view: &str| {
+            format!(
+                "SELECT toMonday(time) AS week, environment, gateway_product, {sums} FROM weighbridge.{view} GROUP BY ALL ORDER BY ALL"
+            )
+        };
+        let expected = answers.clickhouse.query(&of(fine)).await;
+        assert!(!expected.is_empty(), "{fine}");
+        assert_eq!(answers.clickhouse.query(&of(coarse)).await, expected, "{coarse}");
+    }
 }
 
 /// The same sums at every grain of time and in every rollup.
@@ -309,12 +420,21 @@ async fn every_series_sums_to_the_ledger(answers: &Answers) {
     for view in ["traffic_split", "models", "licences"] {
         for (grain, first) in [
             ("1m", "2026-03-10 "),
-            ("1h", "2026-03-10 "),
+            ("5m", "2026-03-10 10:00:00"),
+            ("1h", "2026-03-10 10:00:00"),
+            ("6h", "2026-03-10 06:00:00"),
             ("1d", "2026-03-10 "),
             ("1w", "2026-03-09 00:00:00"),
             ("4w", "2026-02-16 00:00:00"),
         ] {
-            if [("licences", "1m"), ("traffic_split", "4w")].contains(&(view, grain)) {
+            let none = [
+                ("licences", "1m"),
+                ("licences", "5m"),
+                ("models", "5m"),
+                ("traffic_split", "6h"),
+                ("traffic_split", "4w"),
+            ];
+            if none.contains(&(view, grain)) {
                 continue;
             }
             let sql = format!("SELECT {sums} FROM weighbridge.{view}_{grain}");
@@ -328,6 +448,7 @@ async fn every_series_sums_to_the_ledger(answers: &Answers) {
     let total = answers.clickhouse.query(&format!("SELECT {sums} FROM weighbridge.ledger FINAL")).await;
     let tables = [
         "outcomes_1m",
+        "outcomes_5m",
         "outcomes_1h",
         "outcomes_1d",
         "outcomes_1w",
@@ -339,6 +460,7 @@ async fn every_series_sums_to_the_ledger(answers: &Answers) {
         let sql = format!("SELECT {sums} FROM weighbridge.{table}");
         assert_eq!(answers.clickhouse.query(&sql).await, total, "{table}");
     }
+    rollups_made_of_rollups(answers).await;
     let classes =
         "SELECT class, sum(requests) FROM weighbridge.traffic_split_1d GROUP BY class ORDER BY class";
     // Open: 610, 11 fallbacks and 31 + 30 + 15 + 1 of the cohort; closed: 395, 1 and 19 + 10 + 5 + 10; unknown: 5 and 5 + 9.

@@ -1,6 +1,6 @@
 //! A generated year of rollups of 100,000 collectors, and what panels ask of it.
 //!
-//! How the year is made is said in `year.sql`. Weeks and cohorts are then built by the project's own code from the days and months.
+//! How the year is made is said in `year.sql`. Weeks, spans, cohorts and six hours are then built by the project's own code from days, months and hours.
 
 use std::time::{Duration, Instant};
 
@@ -60,19 +60,30 @@ impl Cost {
     }
 }
 
-/// What the delivered dashboards ask: of the year, and of the longest ranges for which they take a finer rollup.
+/// All dashboards.
+const EVERY: &[&str] = &["adoption:", "fallbacks:", "models:", "overview:", "pipeline-health:"];
+/// Those that read hours and minutes.
+const BY_HOUR: &[&str] = &["fallbacks:", "models:", "overview:", "pipeline-health:"];
+
+/// What the delivered dashboards ask: of the year, of the longest ranges for which they take a finer rollup, and of hours.
 pub async fn of_dashboards(answers: &Answers) -> Vec<Query> {
     let mut all = Vec::new();
     for (name, from, boards) in [
-        ("year", "2025-11-24", ""),
-        ("60 days", "2026-09-24", ""),
-        ("13 weeks", "2026-08-24", "models"),
-        ("14 days", "2026-11-09", "models"),
-        ("30 days", "2026-10-24", "fallbacks"),
+        ("year", "2025-11-24 00:00:00", EVERY),
+        ("60 days", "2026-09-24 00:00:00", EVERY),
+        ("13 weeks", "2026-08-24 00:00:00", &["models:"]),
+        ("14 days", "2026-11-09 00:00:00", &["models:"]),
+        ("30 days", "2026-10-24 00:00:00", &["fallbacks:"]),
+        ("72 hours", "2026-11-20 00:00:00", BY_HOUR),
+        ("48 hours", "2026-11-21 00:00:00", BY_HOUR),
+        ("24 hours", "2026-11-22 00:00:00", BY_HOUR),
+        ("12 hours", "2026-11-22 12:00:00", BY_HOUR),
+        ("6 hours", "2026-11-22 18:00:00", BY_HOUR),
+        ("1 hour", "2026-11-22 23:00:00", BY_HOUR),
     ] {
-        let to = "2026-11-23";
-        let ms = |day: &str| format!("toUnixTimestamp(toDateTime('{day} 00:00:00', 'UTC')) * 1000");
-        let bounds = answers.clickhouse.query(&format!("SELECT {}, {}", ms(from), ms(to))).await;
+        let ms = |time: &str| format!("toUnixTimestamp(toDateTime('{time}', 'UTC')) * 1000");
+        let bounds = format!("SELECT {}, {}", ms(from), ms("2026-11-23 00:00:00"));
+        let bounds = answers.clickhouse.query(&bounds).await;
         let (from_ms, to_ms) = bounds.split_once('\t').expect("two numbers");
         let range = TimeRange {
             from_ms: from_ms.parse().expect("milliseconds"),
@@ -81,7 +92,7 @@ pub async fn of_dashboards(answers: &Answers) -> Vec<Query> {
         };
         let statements = run::statements(&answers.clickhouse.url(), range).await;
         let mut statements = statements.unwrap_or_else(|problem| panic!("dashboards: {problem}"));
-        statements.retain(|(panel, _)| panel.starts_with(boards));
+        statements.retain(|(panel, _)| boards.iter().any(|board| panel.starts_with(board)));
         for (panel, sql) in statements {
             all.push(Query { name: format!("{name}, {panel}"), sql });
         }
@@ -178,7 +189,7 @@ pub fn queries() -> Vec<Query> {
         (
             "fallbacks by kind, year",
             series(
-                "fallbacks_1d",
+                "fallbacks_1w",
                 PERIOD,
                 "t.from_class, t.after_outcome, t.to_class, sum(t.requests_min), sum(t.requests_likely), sum(t.requests_max)",
                 "GROUP BY t.from_class, t.after_outcome, t.to_class",

@@ -6,6 +6,9 @@
 -- fallback; rate limited; another error; cancelled or embeddings). What the rollups hold of a day is the sum of its cells over
 -- collectors, so the rows of a day are the distinct combinations of the population. A day's counts follow a trend over the year, the
 -- weekday and a noise by combination; open traffic grows from 25 to 45 %.
+--
+-- Hours and minutes are those that panels read: of the last days, each combination of the day in each of its hours, five minutes and
+-- minutes with an equal part. That is the most rows that there can be: a combination that rests in some hour has none of it.
 CREATE DATABASE IF NOT EXISTS population;
 
 CREATE TABLE population.cells ENGINE = MergeTree ORDER BY collector AS
@@ -78,3 +81,39 @@ INSERT INTO weighbridge.rollup_coverage_1d (day, environment, vantage, gateway_p
 SELECT d.day, c.environment, 'gateway', c.gateway_product, c.collectors, intDiv(c.collectors, 50), c.collectors * 1430, c.collectors * 1430 * 60, c.collectors, c.collectors * 3, 0, 1
 FROM (SELECT environment, gateway_product, count() AS collectors FROM population.collectors GROUP BY environment, gateway_product) AS c
 CROSS JOIN population.days AS d;
+
+INSERT INTO weighbridge.rollup_split_1h (hour, environment, vantage, gateway_product, openness, hosting, operation, choice, outcome, requests, attempts, input_tokens, output_tokens, built_from)
+SELECT t.day + 3600 * n.number AS at, t.environment, t.vantage, t.gateway_product, t.openness, t.hosting, t.operation, t.choice, t.outcome,
+       1 + intDiv(t.requests, 24), 1 + intDiv(t.attempts, 24), intDiv(t.input_tokens, 24), intDiv(t.output_tokens, 24), 1
+FROM weighbridge.rollup_split_1d AS t CROSS JOIN numbers(24) AS n
+WHERE t.day >= toDateTime('2026-11-17 00:00:00', 'UTC');
+
+INSERT INTO weighbridge.rollup_split_5m (minute, environment, vantage, gateway_product, openness, hosting, operation, choice, outcome, requests, attempts, input_tokens, output_tokens, built_from)
+SELECT toDateTime('2026-11-22 12:00:00', 'UTC') + 300 * n.number AS at, t.environment, t.vantage, t.gateway_product, t.openness, t.hosting, t.operation, t.choice, t.outcome,
+       1 + intDiv(t.requests, 288), 1 + intDiv(t.attempts, 288), intDiv(t.input_tokens, 288), intDiv(t.output_tokens, 288), 1
+FROM weighbridge.rollup_split_1d AS t CROSS JOIN numbers(144) AS n
+WHERE t.day = toDateTime('2026-11-22 00:00:00', 'UTC');
+
+INSERT INTO weighbridge.rollup_split_1m (minute, environment, vantage, gateway_product, openness, hosting, operation, choice, outcome, requests, attempts, input_tokens, output_tokens, built_from)
+SELECT toDateTime('2026-11-22 22:00:00', 'UTC') + 60 * n.number AS at, t.environment, t.vantage, t.gateway_product, t.openness, t.hosting, t.operation, t.choice, t.outcome,
+       1 + intDiv(t.requests, 1440), 1 + intDiv(t.attempts, 1440), intDiv(t.input_tokens, 1440), intDiv(t.output_tokens, 1440), 1
+FROM weighbridge.rollup_split_1d AS t CROSS JOIN numbers(120) AS n
+WHERE t.day = toDateTime('2026-11-22 00:00:00', 'UTC');
+
+INSERT INTO weighbridge.rollup_models_1h (hour, environment, vantage, model, provider, openness, hosting, operation, requests, attempts, input_tokens, output_tokens, built_from)
+SELECT t.day + 3600 * n.number, t.environment, t.vantage, t.model, t.provider, t.openness, t.hosting, t.operation,
+       1 + intDiv(t.requests, 24), 1 + intDiv(t.attempts, 24), intDiv(t.input_tokens, 24), intDiv(t.output_tokens, 24), 1
+FROM weighbridge.rollup_models_1d AS t CROSS JOIN numbers(24) AS n
+WHERE t.day >= toDateTime('2026-11-20 00:00:00', 'UTC');
+
+INSERT INTO weighbridge.rollup_fallbacks_1h (hour, environment, vantage, gateway_product, from_class, after_outcome, to_class, requests_min, requests_max, requests_likely, built_from)
+SELECT t.day + 3600 * n.number, t.environment, t.vantage, t.gateway_product, t.from_class, t.after_outcome, t.to_class,
+       intDiv(t.requests_min, 24), intDiv(t.requests_max, 24), t.requests_likely / 24, 1
+FROM weighbridge.rollup_fallbacks_1d AS t CROSS JOIN numbers(24) AS n
+WHERE t.day >= toDateTime('2026-11-20 00:00:00', 'UTC');
+
+INSERT INTO weighbridge.rollup_coverage_1h (hour, environment, vantage, gateway_product, collectors, reports, covered_s, partial_windows, late_windows, newest, built_from)
+SELECT t.day + 3600 * n.number AS hour, t.environment, t.vantage, t.gateway_product,
+       t.collectors, t.collectors * 60, t.collectors * 3600, intDiv(t.collectors, 24), intDiv(t.collectors, 8), hour + 3540, 1
+FROM weighbridge.rollup_coverage_1d AS t CROSS JOIN numbers(24) AS n
+WHERE t.day >= toDateTime('2026-11-15 00:00:00', 'UTC');

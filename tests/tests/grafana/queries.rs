@@ -97,7 +97,8 @@ async fn every_query_runs_and_its_answer_can_be_shown() {
     let mut problems = Vec::new();
     let mut executions = 0;
     let ranges = [
-        ("2 hours", world.last(Duration::from_secs(2 * HOUR_S))),
+        ("1 hour", world.last(Duration::from_secs(HOUR_S))),
+        ("4 hours", world.last(Duration::from_secs(4 * HOUR_S))),
         ("2 days", world.last(Duration::from_secs(2 * DAY_S))),
         ("7 days", world.last(Duration::from_secs(7 * DAY_S))),
         ("a year", world.last(Duration::from_secs(365 * DAY_S))),
@@ -168,9 +169,13 @@ async fn resolutions(world: &World) -> Vec<String> {
     let mut problems = Vec::new();
     let days = 24;
     for (hours, fine, coarse) in [
-        (3, "1m", "1h"),
-        (4, "1h", "1h"),
-        (3 * days, "1h", "1h"),
+        (1, "1m", "1h"),
+        (2, "5m", "1h"),
+        (6, "5m", "1h"),
+        (7, "1h", "1h"),
+        (12, "1h", "1h"),
+        (13, "1h", "6h"),
+        (3 * days, "1h", "6h"),
         (3 * days + 1, "1d", "1d"),
         (14 * days, "1d", "1d"),
         (14 * days + 1, "1d", "1w"),

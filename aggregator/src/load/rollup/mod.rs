@@ -208,9 +208,9 @@ async fn derive(
         false => (store.database().to_owned(), ""),
     };
     let spread = |sql: &str| sql.replace("{whole}", &whole).replace("{by_shard}", by_shard);
-    let built: Vec<(String, u64)> = store.rows(table.built).await?;
-    let wanted: Vec<(String, u64, u32)> =
-        store.rows(&spread(table.wanted).replace("{oldest}", &oldest_of_ledger.to_string())).await?;
+    let since = |sql: &str| sql.replace("{oldest}", &oldest_of_ledger.to_string());
+    let built: Vec<(String, u64)> = store.rows(&since(table.built)).await?;
+    let wanted: Vec<(String, u64, u32)> = store.rows(&since(&spread(table.wanted))).await?;
     for (partition, fingerprint, first) in wanted {
         if first < oldest || built.iter().any(|(key, print)| *key == partition && *print == fingerprint) {
             continue;

@@ -1,14 +1,15 @@
 //! The rollups: what each is built from, by which statement, and which of its partitions are swapped.
 //!
 //! ```text
-//! ledger  ─> traffic_1m ─> traffic_1h                            by day, partition a day
-//!                       └> rollup_split_1m ─> rollup_split_1h
-//!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w    by day, partition a week; weeks from days
+//! ledger  ─> traffic_1m ─> traffic_1h ─> rollup_models_1h ─> rollup_models_6h            by day, partition a day
+//!                       └> rollup_split_1m ─> rollup_split_1h ─> rollup_unknown_1h
+//!                                          └> rollup_split_5m
+//!         ─> traffic_1d ─> rollup_split_1d ─> rollup_split_1w ─> rollup_split_4w         by day, partition a week; weeks from days
 //!                       └> rollup_models_1d ─> rollup_models_1w ─> rollup_models_4w
-//!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d
+//!         ─> rollup_fallbacks_1h, rollup_fallbacks_1d ─> rollup_fallbacks_1w
 //!         ─> participation_1d ─> participation_4w ─> rollup_adoption_4w
 //!                             └> participation_1mo ─> rollup_retention
-//! reports ─> rollup_coverage_1h, reporting_1d ─> rollup_coverage_1d
+//! reports ─> rollup_coverage_1h, reporting_1d ─> rollup_coverage_1d ─> rollup_coverage_1w (with rollup_split_1w)
 //! ```
 //!
 //! A statement (`aggregator/rollups/NAME.sql`) fills a table that no reader sees. `{stage:NAME}` is that table of NAME, so one build
@@ -139,19 +140,84 @@ macro_rules! week_table {
     };
 }
 
+/// Days of finer steps of the same days. Asked are days that may still change, and those before the first that is there: what was
+/// rolled up before this table was made is filled in from the newest on, so a build that is killed leaves no gap.
+macro_rules! short_table {
+    ($name:literal, $source:literal, $time:literal) => {
+        DerivedTable {
+            name: $name,
+            wanted: concat!(
+                "SELECT toString(toYYYYMMDD(",
+                $time,
+                ")) AS key, toUInt64(max(built_from)) AS print, toUInt32(29991231) AS first FROM {database}.",
+                $source,
+                " WHERE _part_offset = 0 AND (toYYYYMMDD(",
+                $time,
+                ") >= {oldest} OR toYYYYMMDD(",
+                $time,
+                ") < (SELECT ifNull(toYYYYMMDD(minOrNull(",
+                $time,
+                ")), 99991231) FROM {database}.",
+                $name,
+                ")) GROUP BY key ORDER BY key DESC"
+            ),
+            built: concat!(
+                "SELECT toString(toYYYYMMDD(",
+                $time,
+                ")) AS key, max(built_from) FROM {database}.",
+                $name,
+                " WHERE _part_offset = 0 AND toYYYYMMDD(",
+                $time,
+                ") >= {oldest} GROUP BY key"
+            ),
+            whole: false,
+            partition: "{partition}",
+            fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
+        }
+    };
+}
+
+/// Spans of four weeks. A partition of weeks is a span, of one build.
+macro_rules! span_table {
+    ($name:literal, $source:literal) => {
+        DerivedTable {
+            name: $name,
+            wanted: concat!(
+                "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) AS print, toUInt32(29991231) AS first \
+                 FROM {database}.",
+                $source,
+                " WHERE _part_offset = 0 GROUP BY key"
+            ),
+            built: concat!("SELECT toString(span) AS key, max(built_from) FROM {database}.", $name, " WHERE _part_offset = 0 GROUP BY key"),
+            whole: false,
+            partition: "'{partition}'",
+            fill: include_str!(concat!("../../../rollups/", $name, ".sql")),
+        }
+    };
+}
+
 /// In order: one may be made of the one before.
-pub(super) const DERIVED: [DerivedTable; 8] = [
+pub(super) const DERIVED: [DerivedTable; 15] = [
+    short_table!("rollup_split_5m", "rollup_split_1m", "minute"),
+    short_table!("rollup_models_1h", "traffic_1h", "hour"),
+    short_table!("rollup_models_6h", "rollup_models_1h", "hour"),
+    short_table!("rollup_unknown_1h", "rollup_split_1h", "hour"),
     week_table!("rollup_split_1w", "rollup_split_1d"),
     week_table!("rollup_models_1w", "rollup_models_1d"),
+    span_table!("rollup_models_4w", "rollup_models_1w"),
+    span_table!("rollup_split_4w", "rollup_split_1w"),
     DerivedTable {
-        name: "rollup_models_4w",
-        // A partition of weeks is a span, of one build.
-        wanted: "SELECT toString(toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28)) AS key, max(built_from) AS print, toUInt32(29991231) AS first \
-                 FROM {database}.rollup_models_1w WHERE _part_offset = 0 GROUP BY key",
-        built: "SELECT toString(span) AS key, max(built_from) FROM {database}.rollup_models_4w WHERE _part_offset = 0 GROUP BY key",
+        name: "rollup_fallbacks_1w",
+        // Weeks by quarter, of the days that may still change and of those before the first week that is there, as `short_table`.
+        wanted: "SELECT toString(toStartOfQuarter(toMonday(day))) AS key, sum(cityHash64(day, block)) AS print, toUInt32(29991231) AS first \
+                 FROM (SELECT day, max(built_from) AS block FROM {database}.rollup_fallbacks_1d \
+                       WHERE toMonday(day) >= toStartOfQuarter(toMonday(YYYYMMDDToDate({oldest}))) \
+                          OR toMonday(day) < (SELECT ifNull(toStartOfQuarter(minOrNull(week)), toDate('2149-01-01')) FROM {database}.rollup_fallbacks_1w) \
+                       GROUP BY day) GROUP BY key ORDER BY key DESC",
+        built: "SELECT toString(toStartOfQuarter(week)) AS key, max(built_from) FROM {database}.rollup_fallbacks_1w WHERE _part_offset = 0 GROUP BY key",
         whole: false,
         partition: "'{partition}'",
-        fill: include_str!("../../../rollups/rollup_models_4w.sql"),
+        fill: include_str!("../../../rollups/rollup_fallbacks_1w.sql"),
     },
     DerivedTable {
         name: "rollup_coverage_1d",
@@ -163,6 +229,22 @@ pub(super) const DERIVED: [DerivedTable; 8] = [
         whole: true,
         partition: "'{partition}'",
         fill: include_str!("../../../rollups/rollup_coverage_1d.sql"),
+    },
+    DerivedTable {
+        name: "rollup_coverage_1w",
+        // Weeks by quarter. A partition of days is a week, one of weeks a span, which may lie in two quarters; each is of one build.
+        wanted: "SELECT toString(quarter) AS key, sum(cityHash64(start, kind, block)) AS print, toUInt32(29991231) AS first \
+                 FROM (SELECT toMonday(day) AS start, 'days' AS kind, max(built_from) AS block, [toStartOfQuarter(start)] AS quarters \
+                       FROM {database}.rollup_coverage_1d WHERE _part_offset = 0 GROUP BY start \
+                       UNION ALL \
+                       SELECT toDate(4 + intDiv(toUInt32(toDate(week)) - 4, 28) * 28) AS start, 'weeks' AS kind, max(built_from) AS block, \
+                              arrayDistinct([toStartOfQuarter(start), toStartOfQuarter(start + 21)]) AS quarters \
+                       FROM {whole}.rollup_split_1w WHERE _part_offset = 0 GROUP BY start{by_shard}) \
+                 ARRAY JOIN quarters AS quarter GROUP BY quarter",
+        built: "SELECT toString(toStartOfQuarter(week)) AS key, max(built_from) FROM {database}.rollup_coverage_1w WHERE _part_offset = 0 GROUP BY key",
+        whole: true,
+        partition: "'{partition}'",
+        fill: include_str!("../../../rollups/rollup_coverage_1w.sql"),
     },
     DerivedTable {
         name: "participation_4w",
