@@ -1,7 +1,7 @@
 -- Rollups for panels over hours, and for answers over a year.
 --
--- Measured at 100,000 collectors (`bench-panels`): an hour of traffic_1h has 0.4 million rows, of rollup_models_1h 27,000; a minute of
--- rollup_split_1m has 15,000. So panels by model read hours up to twelve of them and then six hours at a time, and panels of the split and of
+-- At 100,000 collectors, as `bench-panels` generates them, an hour of traffic_1h has hundreds of thousands of rows, of rollup_models_1h 27,000;
+-- a minute of rollup_split_1m has 15,000. So panels by model read hours up to twelve of them and then six hours at a time, and panels of the split and of
 -- outcomes read minutes up to an hour and then five minutes at a time. What answers and the coverage by week read is kept by quarter or
 -- span, without what they do not show: opening 66 partitions took longer than reading them.
 --
