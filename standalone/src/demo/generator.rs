@@ -3,6 +3,7 @@
 //! A day's shape in some seconds: quiet nights, two humps by day. Requests end in order, so an attempt is told before the one
 //! that follows it, often in another batch.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -105,6 +106,9 @@ fn spread(mean: (u64, u64), random: &mut fastrand::Rng) -> (u64, u64) {
     (around(mean.0), around(mean.1))
 }
 
+/// Names this process's requests: a second run on the same data folder must not look like the first one sent again.
+static RUN: LazyLock<u64> = LazyLock::new(|| fastrand::u64(1..));
+
 fn span(
     number: u32,
     position: usize,
@@ -121,7 +125,7 @@ fn span(
         text("gen_ai.request.model", to.alias),
         text("gen_ai.response.model", to.alias),
         text("litellm.provider.model", to.served),
-        text("litellm.call_id", &format!("demo-{number}")),
+        text("litellm.call_id", &format!("demo-{:016x}-{number}", *RUN)),
         text("server.address", to.address),
         text("litellm.metadata.user_api_key_end_user_id", "someone@example.org"),
         attribute("gen_ai.usage.input_tokens", Value::IntValue(tokens.0 as i64)),
@@ -138,9 +142,9 @@ fn span(
     attributes.extend(error.map(|class| text("error.type", class)));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     // Distinct for every attempt: request, and place of the span in its batch.
-    let span_id = (u64::from(number) << 16) | (position as u64 + 1);
+    let span_id = (*RUN << 48) | (u64::from(number) << 16) | (position as u64 + 1);
     Span {
-        trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+        trace_id: (u128::from(*RUN) << 64 | u128::from(number + 1)).to_be_bytes().to_vec(),
         span_id: span_id.to_be_bytes().to_vec(),
         name: format!("chat {}", to.alias),
         kind: CLIENT,
