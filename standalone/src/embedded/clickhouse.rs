@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config;
@@ -131,11 +132,13 @@ impl EmbeddedClickHouse {
             return Err(EmbeddedError::PortInUse(config.http_port));
         }
         let mut command = command(&config)?;
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut server = Self { child: command.spawn()?, http_port: config.http_port };
+        let told = server.child.stderr.take().map(|stderr| tokio::spawn(pass_on(stderr)));
         let deadline = Instant::now() + config.start_timeout;
         loop {
             if let Some(status) = server.child.try_wait()? {
+                finish(told).await;
                 return Err(EmbeddedError::EndedEarly(status));
             }
             if matches!(timeout(PING_TIMEOUT, ping(config.http_port)).await, Ok(Ok(true))) {
@@ -178,6 +181,29 @@ impl EmbeddedClickHouse {
                 Ok(self.child.wait().await?)
             }
         }
+    }
+}
+
+/// Writes to our standard error what the server writes to its own.
+async fn pass_on(stderr: ChildStderr) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    while stderr.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+        let text = String::from_utf8_lossy(&line);
+        // Where its log is; and that the query which keeps it up was ended, which is how it is stopped.
+        let is_usual = text.starts_with("Logging ") || text.contains("(QUERY_WAS_CANCELLED)");
+        if !is_usual {
+            eprint!("{text}");
+        }
+        line.clear();
+    }
+}
+
+/// The child has ended, so its last words are there.
+async fn finish(told: Option<JoinHandle<()>>) {
+    if let Some(told) = told {
+        // It does not panic and is not cancelled.
+        let _ = told.await;
     }
 }
 
