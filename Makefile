@@ -87,7 +87,7 @@ fuzz: ## Fuzzes the matcher and every parser for FUZZ_SECONDS (600) each
 	scripts/install-cargo-fuzz.sh
 	cd catalog/fuzz && $(FUZZ) run -s none --fuzz-dir . classify -- $(FUZZ_LIMITS)
 	cd collector/fuzz && $(FUZZ) build -s none --fuzz-dir .
-	cd collector/fuzz && for target in tap otlp otlp_json webhook als har access_log prometheus spool; do \
+	cd collector/fuzz && for target in tap socket otlp otlp_json webhook als har access_log prometheus spool; do \
 	    $(FUZZ) run -s none --fuzz-dir . $$target -- -dict=names.dict $(FUZZ_LIMITS); done
 	cd aggregator/fuzz && for target in report record; do \
 	    $(FUZZ) run -s none --fuzz-dir . $$target -- $(FUZZ_LIMITS); done

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use weighbridge_collector::discard::Skip;
 use weighbridge_collector::profile::tap::{End, Exchange, Head, TapProfile};
-use weighbridge_collector_fuzz::{NOON_MS, intake};
+use weighbridge_collector_fuzz::{NOON_MS, intake, pieces};
 use weighbridge_proto::cells::Cell;
 
 const PATHS: &[&str] = &[
@@ -102,26 +102,6 @@ fn encoded(choice: u8, body: &[u8]) -> (&'static str, Vec<u8>) {
         7 => ("compress", body.to_vec()),
         _ => ("", body.to_vec()),
     }
-}
-
-/// Cuts a body: whole, each byte, or pieces of lengths that a seed says.
-fn pieces(body: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
-    let mut rest = body;
-    let mut state = u32::from(seed);
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let length = match seed {
-            0 => rest.len(),
-            1 => 1,
-            _ => (state >> 24) as usize % usize::from(seed) + 1,
-        };
-        let (piece, after) = rest.split_at(length.min(rest.len()));
-        rest = after;
-        Some(piece)
-    })
 }
 
 struct Case<'a> {

@@ -25,6 +25,26 @@ pub fn intake(dialect: impl Into<Dialect>) -> Intake {
     Intake::new(dialect, classifier, 0)
 }
 
+/// Cuts what passes: whole, each byte, or pieces of lengths that a seed says.
+pub fn pieces(body: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = body;
+    let mut state = u32::from(seed);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let length = match seed {
+            0 => rest.len(),
+            1 => 1,
+            _ => (state >> 24) as usize % usize::from(seed) + 1,
+        };
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        Some(piece)
+    })
+}
+
 /// How a payload is pushed.
 #[derive(Clone, Copy, Debug)]
 pub struct Push {
