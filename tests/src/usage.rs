@@ -8,6 +8,18 @@ pub fn cpu_s(pid: u32) -> f64 {
     ticks / rustix::param::clock_ticks_per_second() as f64
 }
 
+/// The same of the threads that it has now, to the nanosecond: `cpu_s` counts in hundredths of a second.
+pub fn threads_cpu_s(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");
+    // A thread may end meanwhile.
+    let times =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    let ns = times.map(|text| {
+        text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).expect("time on a CPU")
+    });
+    ns.sum::<u64>() as f64 / 1e9
+}
+
 /// A line of its memory in KiB: `VmRSS` resident, `VmHWM` the most there was.
 pub fn memory_kib(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is running");

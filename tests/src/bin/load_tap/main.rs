@@ -2,8 +2,9 @@
 //!
 //! `load-tap [--requests N] [--connections N] [--rate N] [--streams N,N,...]` starts the release binary of the collector and nginx with
 //! one worker, sends each the same requests in turns (half of them answered as streams of 40 events): with every connection busy, where
-//! CPU is measured, and at a rate, where latency is. Then it opens N slow streams at one time through each. The checksum of every
-//! body is compared at its other end, and the tap's count with what was sent. Fails when they differ; never judges a time.
+//! CPU is measured, and at a rate, where latency is. Then it opens N slow streams at one time through each, and the most of them
+//! through a tap that speaks HTTP/2 to the upstream, where a stream takes one descriptor. The checksum of every body is compared at
+//! its other end, and the tap's count with what was sent. Fails when they differ; never judges a time.
 
 mod upstream;
 
@@ -22,12 +23,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use upstream::{EVENT, EVENTS, GO, HELD, SUM, last_event, whole_answer};
 use weighbridge_tests::processes::{Process, free_port, http_client, release_binary, tool};
-use weighbridge_tests::usage::{counter, cpu_s, memory_kib, shared_out_kib};
+use weighbridge_tests::usage::{counter, memory_kib, shared_out_kib, threads_cpu_s};
 
 /// A proxy starts, ends and finishes a round within this time, or the run fails.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Turns of each proxy, of which the best counts: other work on the machine only makes one slower.
-const TURNS: usize = 5;
+/// Turns of each proxy: each beside one of the others, because a machine's speed changes.
+const TURNS: usize = 10;
 /// Length of the prompt in a request, bytes.
 const PROMPT: usize = 2_000;
 /// Descriptors of a process for everything but streams.
@@ -42,11 +43,13 @@ struct Arguments {
     rate: usize,
     /// Open at one time, one after another.
     streams: Vec<usize>,
+    /// Open at one time over shared connections to the upstream: the most of `streams`, as far as descriptors allow.
+    shared_streams: usize,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed =
-        Arguments { requests: 4_000, connections: 32, rate: 400, streams: vec![1_000, 2_000, 10_000] };
+    let streams = vec![1_000, 2_000, 10_000];
+    let mut parsed = Arguments { requests: 4_000, connections: 32, rate: 400, streams, shared_streams: 0 };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let numbers: Option<Vec<usize>> = given
@@ -79,13 +82,15 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let most = arguments.streams.iter().copied().max().unwrap_or_default() as u64;
+    let most = arguments.streams.iter().copied().max().unwrap_or_default();
     // A proxy has two descriptors a stream.
-    let room = (raise_descriptor_limit(2 * most + OTHER_DESCRIPTORS) - OTHER_DESCRIPTORS) / 2;
+    let descriptors = raise_descriptor_limit(2 * most as u64 + OTHER_DESCRIPTORS) - OTHER_DESCRIPTORS;
+    let room = (descriptors / 2) as usize;
     if room < most {
-        println!("descriptors of a process are limited: {room} streams instead of {most}");
-        arguments.streams.iter_mut().for_each(|count| *count = (*count).min(room as usize));
+        println!("descriptors of a process are limited: {room} streams instead of {most}, but over HTTP/2");
+        arguments.streams.iter_mut().for_each(|count| *count = (*count).min(room));
     }
+    arguments.shared_streams = most.min(descriptors as usize);
     if runtime().block_on(drive(&arguments)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -116,38 +121,35 @@ struct Proxy {
     pids: Vec<u32>,
     admin: Option<u16>,
     process: Option<Process>,
-    best: Round,
+    rounds: Vec<Round>,
 }
 
-/// What requests cost, the best of all turns.
-#[derive(Clone, Copy)]
+/// What requests cost in one turn.
 struct Round {
     /// CPU a request, all connections busy.
     cpu_us: f64,
     /// CPU a request at the given rate.
     paced_cpu_us: f64,
     /// Latency at that rate.
-    p50_us: u64,
-    p99_us: u64,
+    p50_us: f64,
+    p99_us: f64,
 }
 
-const NO_ROUND: Round =
-    Round { cpu_us: f64::INFINITY, paced_cpu_us: f64::INFINITY, p50_us: u64::MAX, p99_us: u64::MAX };
-
-fn start_tap(folder: &Path, upstream: u16) -> (Process, u16, u16) {
+/// `protocol`: what it speaks to the upstream; its files are called so too.
+fn start_tap(folder: &Path, upstream: u16, protocol: &str) -> (Process, u16, u16) {
     let (port, admin) = (free_port(), free_port());
     let config = format!(
-        "data_folder: {}/data\nenvironment: development\nwindow_s: 3600\n\
-         source: {{tap: {{profile: auto, listen: '127.0.0.1:{port}', upstream: 'http://127.0.0.1:{upstream}'}}}}\n\
+        "data_folder: {}/{protocol}\nenvironment: development\nwindow_s: 3600\n\
+         source: {{tap: {{profile: auto, listen: '127.0.0.1:{port}', upstream: 'http://127.0.0.1:{upstream}', upstream_protocol: {protocol}}}}}\n\
          uplink: {{endpoint: 'http://127.0.0.1:{}', drain_timeout_s: 0}}\nadmin: {{listen: '127.0.0.1:{admin}'}}\n",
         folder.display(),
         free_port(),
     );
-    let path = folder.join("collector.yaml");
+    let path = folder.join(format!("{protocol}.yaml"));
     std::fs::write(&path, config).expect("configuration");
     let mut command = Command::new(release_binary("weighbridge-collector"));
     command.args(["run", "--config"]).arg(&path).env("WEIGHBRIDGE_LOG", "error");
-    (Process::start("collector", &command, folder), port, admin)
+    (Process::start(&format!("collector-{protocol}"), &command, folder), port, admin)
 }
 
 /// nginx as it is set up before model servers: kept connections, nothing buffered, no log.
@@ -187,8 +189,24 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 impl Proxy {
+    fn new(
+        name: &'static str,
+        port: u16,
+        pids: Vec<u32>,
+        admin: Option<u16>,
+        process: Option<Process>,
+    ) -> Proxy {
+        Proxy { name, port, pids, admin, process, rounds: Vec::new() }
+    }
+
+    async fn ends(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.terminate(LIMIT).await;
+        }
+    }
+
     fn cpu_s(&self) -> f64 {
-        self.pids.iter().map(|pid| cpu_s(*pid)).sum()
+        self.pids.iter().map(|pid| threads_cpu_s(*pid)).sum()
     }
 
     /// Resident KiB of all its processes; then the same with what they share divided between those that share it.
@@ -203,13 +221,15 @@ impl Proxy {
     async fn round(&mut self, arguments: &Arguments) {
         let each = arguments.requests.div_ceil(arguments.connections);
         let (cpu_us, _) = self.turn(arguments.connections, each, None).await;
-        self.best.cpu_us = self.best.cpu_us.min(cpu_us);
         let pause = Duration::from_secs_f64(arguments.connections as f64 / arguments.rate as f64);
-        let (cpu_us, latencies) = self.turn(arguments.connections, paced(arguments, each), Some(pause)).await;
-        let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize];
-        let best = &mut self.best;
-        best.paced_cpu_us = best.paced_cpu_us.min(cpu_us);
-        (best.p50_us, best.p99_us) = (best.p50_us.min(at(0.5)), best.p99_us.min(at(0.99)));
+        let (paced_cpu_us, latencies) =
+            self.turn(arguments.connections, paced(arguments, each), Some(pause)).await;
+        let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize] as f64;
+        self.rounds.push(Round { cpu_us, paced_cpu_us, p50_us: at(0.5), p99_us: at(0.99) });
+    }
+
+    fn of_rounds(&self, of: fn(&Round) -> f64) -> impl Iterator<Item = f64> {
+        self.rounds.iter().map(of)
     }
 
     /// CPU a request, and all latencies in order.
@@ -343,22 +363,83 @@ async fn start(folder: &Path, arguments: &Arguments) -> (Process, u16, [Proxy; 3
     served.wait_until("it listens", LIMIT, || listens(upstream)).await;
     let most = arguments.streams.iter().copied().max().unwrap_or_default();
     let (mut nginx, nginx_port) = start_nginx(folder, upstream, most);
-    let (mut tap, tap_port, admin) = start_tap(folder, upstream);
-    tap.wait_for_http(&format!("http://127.0.0.1:{admin}/readyz"), LIMIT).await;
+    let tap = ready_tap(folder, upstream, "http1").await;
     nginx.wait_until("it listens", LIMIT, || listens(nginx_port)).await;
     let of_nginx = [vec![nginx.id()], children(nginx.id())].concat();
-    let proxy = |name, port, pids, admin, process| Proxy { name, port, pids, admin, process, best: NO_ROUND };
     let proxies = [
-        proxy("direct", upstream, Vec::new(), None, None),
-        proxy("nginx", nginx_port, of_nginx, None, Some(nginx)),
-        proxy("tap", tap_port, vec![tap.id()], Some(admin), Some(tap)),
+        Proxy::new("direct", upstream, Vec::new(), None, None),
+        Proxy::new("nginx", nginx_port, of_nginx, None, Some(nginx)),
+        tap,
     ];
     (served, upstream, proxies)
 }
 
+async fn ready_tap(folder: &Path, upstream: u16, protocol: &str) -> Proxy {
+    let (mut tap, port, admin) = start_tap(folder, upstream, protocol);
+    tap.wait_for_http(&format!("http://127.0.0.1:{admin}/readyz"), LIMIT).await;
+    Proxy::new("tap", port, vec![tap.id()], Some(admin), Some(tap))
+}
+
+/// Slow streams through a tap that shares connections to the upstream between them.
+async fn shared_streams(folder: &Path, upstream: u16, count: usize) -> bool {
+    let mut tap = ready_tap(folder, upstream, "http2").await;
+    let idle = mib(tap.memory_kib().0);
+    let held = mib(slow_streams(&tap, count, upstream).await.0);
+    println!(
+        "{count} streams open, HTTP/2 to the upstream: tap {held:.1} MiB, {:.1} KiB a stream",
+        (held - idle) * 1024.0 / count as f64
+    );
+    let is_equal = counted(&tap, count as u64).await;
+    tap.ends().await;
+    is_equal
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Medians of all turns, and how the tap compares to nginx: the median of what their neighbouring turns had.
+fn print_rounds(proxies: &[Proxy; 3]) {
+    for proxy in proxies {
+        let of = |of: fn(&Round) -> f64| median(proxy.of_rounds(of));
+        let added = |of: fn(&Round) -> f64| {
+            median(
+                proxy.of_rounds(of).zip(proxies[0].of_rounds(of)).map(|(through, direct)| through - direct),
+            )
+        };
+        println!(
+            "  {:7} {:6.1} us CPU a request (least {:.1}), {:6.1} at the rate; latency then: median {:.0} us (+{:.0}), p99 {:.0} us (+{:.0})",
+            proxy.name,
+            of(|round| round.cpu_us),
+            proxy.of_rounds(|round| round.cpu_us).fold(f64::INFINITY, f64::min),
+            of(|round| round.paced_cpu_us),
+            of(|round| round.p50_us),
+            added(|round| round.p50_us),
+            of(|round| round.p99_us),
+            added(|round| round.p99_us),
+        );
+    }
+    let [_, nginx, tap] = proxies;
+    let ratio = |of: fn(&Round) -> f64| {
+        median(tap.of_rounds(of).zip(nginx.of_rounds(of)).map(|(tap, nginx)| tap / nginx))
+    };
+    println!(
+        "  tap to nginx: CPU {:.2}, at the rate {:.2}; latency {:.2}, p99 {:.2}",
+        ratio(|round| round.cpu_us),
+        ratio(|round| round.paced_cpu_us),
+        ratio(|round| round.p50_us),
+        ratio(|round| round.p99_us),
+    );
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
 /// What nginx and the tap hold at one time, and what part of nginx's the tap takes.
 fn print_memory(when: &str, [nginx, tap]: [(u64, u64); 2]) {
-    let mib = |kib: u64| kib as f64 / 1024.0;
     println!(
         "  {when:24} nginx {:6.1} MiB ({:.1} shared out), tap {:6.1} MiB ({:.1}): {:.2}",
         mib(nginx.0),
@@ -379,21 +460,8 @@ async fn drive(arguments: &Arguments) -> bool {
         }
     }
     let Arguments { requests, connections, rate, .. } = arguments;
-    println!(
-        "{requests} requests on {connections} connections, then {rate} a second; best of {TURNS} turns:"
-    );
-    let direct = proxies[0].best;
-    for Proxy { name, best, .. } in &proxies {
-        println!(
-            "  {name:7} {:6.1} us CPU a request, {:6.1} at the rate; latency then: median {} us (+{}), p99 {} us (+{})",
-            best.cpu_us,
-            best.paced_cpu_us,
-            best.p50_us,
-            best.p50_us.saturating_sub(direct.p50_us),
-            best.p99_us,
-            best.p99_us.saturating_sub(direct.p99_us)
-        );
-    }
+    println!("{requests} requests on {connections} connections, then {rate} a second, {TURNS} turns each:");
+    print_rounds(&proxies);
     println!("resident memory, all processes of each:");
     print_memory("idle", idle);
     print_memory("after the requests", [proxies[1].memory_kib(), proxies[2].memory_kib()]);
@@ -408,12 +476,11 @@ async fn drive(arguments: &Arguments) -> bool {
     let in_turns = (each + paced(arguments, each)) * connections * TURNS;
     let is_equal = counted(&proxies[2], (in_turns + arguments.streams.iter().sum::<usize>()) as u64).await;
     for proxy in &mut proxies {
-        if let Some(process) = proxy.process.take() {
-            process.terminate(LIMIT).await;
-        }
+        proxy.ends().await;
     }
+    let is_shared_equal = shared_streams(folder.path(), upstream, arguments.shared_streams).await;
     served.kill().await;
-    is_equal
+    is_equal && is_shared_equal
 }
 
 async fn counted(tap: &Proxy, sent: u64) -> bool {

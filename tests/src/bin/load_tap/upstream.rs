@@ -15,7 +15,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -61,7 +62,7 @@ pub(crate) async fn serve(port: u16) {
         let held = Arc::clone(&held);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&held)));
-            let connection = hyper::server::conn::http1::Builder::new();
+            let connection = auto::Builder::new(TokioExecutor::new());
             // A client that left is seen by its own side.
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });
