@@ -175,7 +175,8 @@ impl Turns {
     }
 }
 
-type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+/// What a body gives when it is asked.
+pub(super) type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 /// The upstream's answer on its way to the client.
 pub(super) struct Answer {
@@ -200,13 +201,10 @@ impl Answer {
             // Whoever asks was registered when it was found.
             return Poll::Pending;
         }
-        let mut polled = Pin::new(&mut self.inner).poll_frame(context);
-        if polled.is_pending()
-            && let Some(link) = &mut self.link
-        {
-            link.poll(context);
-            polled = Pin::new(&mut self.inner).poll_frame(context);
-        }
+        let polled = match &mut self.link {
+            Some(link) => link.poll_body(context, &mut self.inner),
+            None => Pin::new(&mut self.inner).poll_frame(context),
+        };
         match &polled {
             // A body of known length is not asked again after its last frame, nor is any after trailers.
             Poll::Ready(Some(Ok(frame))) if self.inner.is_end_stream() || frame.is_trailers() => {

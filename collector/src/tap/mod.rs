@@ -15,6 +15,7 @@
 mod body;
 mod io;
 mod serve;
+mod turn;
 mod upgraded;
 mod upstream;
 mod upstream_h2;

@@ -141,7 +141,7 @@ impl Tap {
         head.version = Version::HTTP_11;
         let upgrade = head.headers.get(UPGRADE).filter(|_| is_upgrade).cloned();
         remove_of_connection(&mut head.headers);
-        head.headers.insert(HOST, HeaderValue::from_str(self.upstream.authority()).ok()?);
+        head.headers.insert(HOST, self.upstream.authority().clone());
         head.headers.remove(EXPECT);
         if let Some(protocol) = upgrade {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -1,26 +1,27 @@
 //! The connections to the upstream: HTTP/1.1, kept between exchanges; those of HTTP/2 are in `upstream_h2`.
 //!
-//! A connection is not a task of its own: whoever waits for its answer drives it (`Link::poll`), so that what came in one read
-//! leaves in one write. Between exchanges nobody does; before it is used again it is looked at, and one that the server has
+//! A connection is not a task of its own: whoever waits for its answer drives it (`Link::poll_body`), so that what came in one
+//! read leaves in one write. Between exchanges nobody does; before it is used again it is looked at, and one that the server has
 //! closed meanwhile is let go. `Upstream::sweep` closes those that are not used.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use http::uri::{self, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::Service as _;
 
 use super::MAX_BUFFER_BYTES;
-use super::body::RequestBody;
+use super::body::{Polled, RequestBody};
 use super::io::Io;
+use super::turn::Turn;
 use super::upstream_h2::{Opened, Place, Pool, Target};
 use crate::config::{TapSource, UpstreamProtocol};
 use crate::tls::{TlsError, client_config};
@@ -65,15 +66,31 @@ pub(super) enum Over {
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     connection: Connection<Io, RequestBody>,
+    turn: Turn,
     is_ended: bool,
 }
 
 impl Link {
     /// Reads and writes what can be.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) {
-        // What went wrong is told where the answer is waited for.
-        if !self.is_ended && Pin::new(&mut self.connection).poll(context).is_ready() {
-            self.is_ended = true;
+    fn poll(&mut self, context: &mut Context<'_>) {
+        drive(&mut self.connection, &mut self.is_ended, context);
+    }
+
+    /// The next piece of `body`, which comes over this connection: reads it if it is there.
+    pub(super) fn poll_body(&mut self, context: &Context<'_>, body: &mut Incoming) -> Poll<Polled> {
+        let Link { connection, turn, is_ended, .. } = self;
+        turn.begin(context);
+        loop {
+            drive(connection, is_ended, &mut Context::from_waker(turn.waker()));
+            // Only the connection fills it, which is driven first: nobody has to be woken for it.
+            let polled = Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
+            if polled.is_ready() {
+                turn.leave();
+                return polled;
+            }
+            if turn.end() {
+                return Poll::Pending;
+            }
         }
     }
 
@@ -85,9 +102,7 @@ impl Link {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
         let (connection, is_ended) = (&mut self.connection, &mut self.is_ended);
         poll_fn(|context| {
-            if !*is_ended && Pin::new(&mut *connection).poll(context).is_ready() {
-                *is_ended = true;
-            }
+            drive(connection, is_ended, context);
             answer.as_mut().poll(context)
         })
         .await
@@ -106,6 +121,13 @@ impl Link {
     }
 }
 
+fn drive(connection: &mut Connection<Io, RequestBody>, is_ended: &mut bool, context: &mut Context<'_>) {
+    // What went wrong is told where the answer is waited for.
+    if !*is_ended && Pin::new(connection).poll(context).is_ready() {
+        *is_ended = true;
+    }
+}
+
 /// Where requests go.
 pub(super) struct Upstream {
     /// Speaks HTTP/1.1 only.
@@ -114,6 +136,8 @@ pub(super) struct Upstream {
     /// There if HTTP/2 may be spoken.
     http2: Option<Http2>,
     target: Target,
+    /// The same as a header's value.
+    authority: HeaderValue,
     /// Path in front of every request's, without a slash at its end.
     base: String,
 }
@@ -158,7 +182,9 @@ impl Upstream {
             parts.path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
         let (scheme, authority) = parts.scheme.zip(parts.authority).ok_or(UpstreamError::Address)?;
         let target = Target { scheme, authority };
-        Ok(Upstream { connector, idle: Mutex::default(), http2, target, base })
+        let authority =
+            HeaderValue::from_str(target.authority.as_str()).map_err(|_| UpstreamError::Address)?;
+        Ok(Upstream { connector, idle: Mutex::default(), http2, target, authority, base })
     }
 
     /// Host of the upstream, as the register knows hosts.
@@ -167,17 +193,21 @@ impl Upstream {
     }
 
     /// What requests call the upstream.
-    pub(super) fn authority(&self) -> &str {
-        self.target.authority.as_str()
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.authority
     }
 
     /// The target of a request for `path` there.
     pub(super) fn target(&self, path: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
-        let path = path.map_or("/", PathAndQuery::as_str);
-        if self.base.is_empty() {
-            return Uri::builder().path_and_query(path).build();
-        }
-        Uri::builder().path_and_query(format!("{}{path}", self.base)).build()
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = Some(match path {
+            Some(path) if self.base.is_empty() => path.clone(),
+            _ => {
+                let path = path.map_or("/", PathAndQuery::as_str);
+                PathAndQuery::try_from(format!("{}{path}", self.base))?
+            }
+        });
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// Sends a request, over a connection that is there if one is.
@@ -272,7 +302,8 @@ impl Upstream {
     }
 
     /// Keeps a connection whose answer has passed whole.
-    pub(super) fn keep(&self, link: Box<Link>) {
+    pub(super) fn keep(&self, mut link: Box<Link>) {
+        link.turn.forget();
         let mut idle = self.idle();
         if !link.is_ended && idle.len() < MAX_IDLE {
             idle.push((Instant::now(), link));
@@ -291,5 +322,5 @@ impl Upstream {
 /// Begins HTTP/1.1.
 async fn link(io: Io) -> Result<Box<Link>, NoAnswer> {
     let (sender, connection) = Builder::new().max_buf_size(MAX_BUFFER_BYTES).handshake(io).await?;
-    Ok(Box::new(Link { sender, connection, is_ended: false }))
+    Ok(Box::new(Link { sender, connection, turn: Turn::new(), is_ended: false }))
 }

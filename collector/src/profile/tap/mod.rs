@@ -328,13 +328,14 @@ impl Server {
 
     /// The API and route that a path belongs to, and the name in it: that with the most steps.
     fn route(&self, path: &str) -> Option<(&'static Api, &'static Route, route::Named)> {
+        let path = route::Path::new(path);
         let mut best = None;
         for api in &self.apis {
             for route in &api.routes {
                 let is_longer = best.as_ref().is_none_or(|(_, known, _): &(_, &Route, _)| {
                     route.pattern.steps() > known.pattern.steps()
                 });
-                if is_longer && let Some(named) = route.pattern.matches(path) {
+                if is_longer && let Some(named) = route.pattern.matches(&path) {
                     best = Some((*api, route, named));
                 }
             }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use arrayvec::ArrayVec;
 use percent_encoding::percent_decode_str;
 
 /// Why a pattern is none.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0}: write a path such as chat/completions or models/{{model}}:generateContent, without a slash in front"
+    "{0}: write a path such as chat/completions or models/{{model}}:generateContent, without a slash in front, of at most 8 steps"
 )]
 pub struct PatternError(String);
 
@@ -20,9 +21,24 @@ enum Step {
     Alias,
 }
 
+/// Most steps of a pattern.
+const MAX_STEPS: usize = 8;
+
 /// The last steps of a path.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(Vec<Step>);
+
+/// The last steps of a path that is looked for, the last one first.
+#[derive(Clone, Debug)]
+pub(super) struct Path<'a>(ArrayVec<&'a str, MAX_STEPS>);
+
+impl<'a> Path<'a> {
+    /// A query after it is not looked at.
+    pub(super) fn new(path: &'a str) -> Path<'a> {
+        let path = path.split('?').next().unwrap_or_default();
+        Path(path.trim_end_matches('/').rsplit('/').take(MAX_STEPS).collect())
+    }
+}
 
 /// What a path names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +63,8 @@ impl Pattern {
                 None => Step::Word(step.into()),
             })
         };
-        text.split('/').map(step).collect::<Result<_, _>>().map(Pattern)
+        let steps = text.split('/').map(step).collect::<Result<Vec<_>, _>>()?;
+        if steps.len() > MAX_STEPS { Err(wrong()) } else { Ok(Pattern(steps)) }
     }
 
     /// How many steps: the pattern with the most is the one that is meant.
@@ -55,27 +72,34 @@ impl Pattern {
         self.0.len()
     }
 
-    /// What `path` (a query after it is not looked at) names, if its last steps are these.
-    pub(super) fn matches(&self, path: &str) -> Option<Named> {
-        let path = path.split('?').next().unwrap_or_default();
+    /// What `path` names, if its last steps are these.
+    pub(super) fn matches(&self, path: &Path<'_>) -> Option<Named> {
         let mut named = Named::default();
-        let mut steps = path.trim_end_matches('/').split('/').rev();
+        let mut steps = path.0.iter().copied();
         for step in self.0.iter().rev() {
             let found = steps.next()?;
             match step {
                 Step::Word(word) => (**word == *found).then_some(())?,
                 Step::Model(end) => {
                     // Clients may write the colon as `%3A`.
-                    let found = percent_decode_str(found).decode_utf8().unwrap_or(Cow::Borrowed(""));
+                    let found = decoded(found).unwrap_or_default();
                     let model = found.strip_suffix(&**end).filter(|model| !model.is_empty())?;
                     named.model = Some(model.into());
                 }
                 Step::Alias => {
-                    let alias = percent_decode_str(found).decode_utf8().ok()?;
+                    let alias = decoded(found)?;
                     named.alias = Some(alias.as_ref().into());
                 }
             }
         }
         Some(named)
     }
+}
+
+/// `None` for what is no text.
+fn decoded(step: &str) -> Option<Cow<'_, str>> {
+    if !step.contains('%') {
+        return Some(step.into());
+    }
+    percent_decode_str(step).decode_utf8().ok()
 }

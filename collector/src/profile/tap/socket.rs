@@ -18,7 +18,7 @@ use weighbridge_catalog::Origin;
 use weighbridge_proto::v1::{Operation, Outcome, Streaming};
 
 use super::super::{Mapper, cell_key};
-use super::route::{Named, Pattern};
+use super::route::{Named, Path, Pattern};
 use super::{End, Head, ProfileError, Server, TapProfile, UpstreamKind};
 use crate::message::names_of;
 use crate::observation::{Call, Observation};
@@ -121,10 +121,11 @@ impl SocketApi {
 impl Server {
     /// The API and route that a WebSocket's path belongs to: that with the most steps.
     fn socket(&self, path: &str) -> Option<(&'static SocketApi, &'static SocketRoute)> {
+        let path = Path::new(path);
         let apis = self.apis.iter().filter_map(|api| api.socket.as_ref());
         let routes = apis.flat_map(|api| api.routes.iter().map(move |route| (api, route)));
         routes
-            .filter(|(_, route)| route.pattern.matches(path).is_some())
+            .filter(|(_, route)| route.pattern.matches(&path).is_some())
             .max_by_key(|(_, route)| route.pattern.steps())
     }
 }

@@ -38,13 +38,20 @@ impl<W: Write> Decoder<W> {
     /// # Errors
     /// Not known.
     pub fn new(encoding: &str, into: W) -> Result<Decoder<W>, W> {
-        match encoding.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Decoder::Identity(into)),
-            "gzip" | "x-gzip" => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(into)))),
-            "deflate" => Ok(Decoder::Deflate(Box::new(ZlibDecoder::new(into)))),
-            "br" => Ok(Decoder::Brotli(Box::new(DecompressorWriter::new(into, BROTLI_BUFFER)))),
-            "zstd" => zstd_decoder(into),
-            _ => Err(into),
+        let encoding = encoding.trim();
+        let is = |names: &[&str]| names.iter().any(|name| encoding.eq_ignore_ascii_case(name));
+        if is(&["", "identity"]) {
+            Ok(Decoder::Identity(into))
+        } else if is(&["gzip", "x-gzip"]) {
+            Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(into))))
+        } else if is(&["deflate"]) {
+            Ok(Decoder::Deflate(Box::new(ZlibDecoder::new(into))))
+        } else if is(&["br"]) {
+            Ok(Decoder::Brotli(Box::new(DecompressorWriter::new(into, BROTLI_BUFFER))))
+        } else if is(&["zstd"]) {
+            zstd_decoder(into)
+        } else {
+            Err(into)
         }
     }
 

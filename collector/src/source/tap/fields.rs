@@ -1,5 +1,10 @@
 //! The allow-list of one kind of body: paths of fields, compiled into a tree.
 
+use std::sync::OnceLock;
+
+use super::json::Sink;
+use super::needles::Needles;
+
 /// Most containers between a document and a listed field.
 pub(super) const MAX_DEPTH: usize = 8;
 /// Longest key on a list.
@@ -23,6 +28,8 @@ pub enum Want {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     nodes: Vec<Node>,
+    /// Made when it is first asked for, from all of them.
+    needles: OnceLock<Needles>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,6 +47,7 @@ impl Fields {
     /// # Errors
     /// The path is none.
     pub fn add(&mut self, path: &str, want: Want) -> Result<(), PathError> {
+        self.needles = OnceLock::new();
         let wrong = || PathError(path.to_owned());
         let steps: Vec<&str> = path.strip_prefix('/').ok_or_else(wrong)?.split('/').collect();
         if steps.len() >= MAX_DEPTH || steps.iter().any(|step| step.is_empty() || step.len() > LONGEST_KEY) {
@@ -64,6 +72,29 @@ impl Fields {
         }
         self.nodes[node].want = Some(want);
         Ok(())
+    }
+
+    /// Whether a whole document may tell something that `sink` does not know: else it need not be read.
+    pub(super) fn may_tell(&self, document: &[u8], sink: &impl Sink) -> bool {
+        self.needles.get_or_init(|| Needles::of(self)).may_tell(document, sink)
+    }
+
+    /// Every listed path by its steps, and how its value is handed on.
+    pub(super) fn paths(&self) -> Vec<(Vec<&[u8]>, Want)> {
+        let mut paths = Vec::new();
+        let mut open = vec![(ROOT, Vec::new())];
+        while let Some((node, steps)) = open.pop() {
+            let Some(Node { children, want }) = self.nodes.get(usize::from(node)) else { continue };
+            for (key, child) in children {
+                let mut steps: Vec<&[u8]> = steps.clone();
+                steps.push(key);
+                open.push((*child, steps));
+            }
+            if let Some(want) = want {
+                paths.push((steps, *want));
+            }
+        }
+        paths
     }
 
     pub(super) fn child(&self, node: u16, key: &[u8]) -> Option<u16> {

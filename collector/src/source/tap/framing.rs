@@ -2,7 +2,8 @@
 //! stream of AWS.
 //!
 //! In: pieces of a decoded body, cut anywhere. Out: their bytes to a `json::Reader`. Guarantees: constant memory; any bytes are
-//! taken; a document that is broken costs only its own line or event.
+//! taken; a document that is broken costs only its own line or event. A line or event that is there whole and tells nothing
+//! (`needles`) is not read.
 //! Sources: WHATWG HTML, "server-sent events"; AWS "Event stream encoding" (prelude of total length, length of the headers and
 //! CRC, headers, payload, CRC; all big-endian), whose checksums are the client's to check.
 
@@ -27,21 +28,31 @@ pub enum Framing {
 impl Framing {
     /// What a content type stands for; `None` for what holds no JSON.
     pub fn of(content_type: &str) -> Option<Framing> {
-        let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match name.as_str() {
-            "text/event-stream" => Some(Framing::Events),
-            "application/x-ndjson"
-            | "application/ndjson"
-            | "application/jsonl"
-            | "application/stream+json" => Some(Framing::Lines),
-            "application/vnd.amazon.eventstream" => Some(Framing::AwsEvents),
-            // Older servers send JSON without saying so.
-            "application/json" | "text/json" | "" => Some(Framing::Json),
-            _ => name.ends_with("+json").then_some(Framing::Json),
+        let name = content_type.split(';').next().unwrap_or_default().trim();
+        let is = |known: &&str| name.eq_ignore_ascii_case(known);
+        // Older servers send JSON without saying so.
+        if name.is_empty() || ["application/json", "text/json"].iter().any(is) {
+            return Some(Framing::Json);
         }
+        if is(&"text/event-stream") {
+            return Some(Framing::Events);
+        }
+        if LINES.iter().any(is) {
+            return Some(Framing::Lines);
+        }
+        if is(&"application/vnd.amazon.eventstream") {
+            return Some(Framing::AwsEvents);
+        }
+        let end = name.len().checked_sub(JSON_SUFFIX.len()).and_then(|at| name.get(at..))?;
+        end.eq_ignore_ascii_case(JSON_SUFFIX).then_some(Framing::Json)
     }
 }
 
+/// Content types of a document a line.
+const LINES: [&str; 4] =
+    ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/stream+json"];
+/// RFC 6839, 3.1.
+const JSON_SUFFIX: &str = "+json";
 /// Bytes before the headers of an AWS event.
 const AWS_PRELUDE: u8 = 12;
 /// Bytes after its payload.
@@ -100,11 +111,18 @@ impl Documents {
 
     fn read_lines(&mut self, mut piece: &[u8], fields: &Fields, sink: &mut impl Sink) {
         while let Some(end) = memchr::memchr(b'\n', piece) {
-            self.reader.read(&piece[..end], fields, sink);
+            self.read_last(&piece[..end], fields, sink);
             self.end_document(fields, sink);
             piece = &piece[end + 1..];
         }
         self.reader.read(piece, fields, sink);
+    }
+
+    /// Reads the rest of a document, of which this may be all.
+    fn read_last(&mut self, rest: &[u8], fields: &Fields, sink: &mut impl Sink) {
+        if !self.reader.is_between() || fields.may_tell(rest, sink) {
+            self.reader.read(rest, fields, sink);
+        }
     }
 
     fn end_document(&mut self, fields: &Fields, sink: &mut impl Sink) {
@@ -138,7 +156,11 @@ impl Documents {
                     let end = memchr2(b'\n', b'\r', piece);
                     let line = &piece[..end.unwrap_or(piece.len())];
                     if self.place == Place::Data {
-                        self.reader.read(line, fields, sink);
+                        // An empty line follows: it is the last of its event.
+                        match end.and_then(|end| piece.get(end + 1)) {
+                            Some(b'\n' | b'\r') => self.read_last(line, fields, sink),
+                            _ => self.reader.read(line, fields, sink),
+                        }
                     }
                     let Some(end) = end else { return };
                     (self.place, piece) = (Place::LineStart(0), &piece[end + 1..]);
@@ -242,7 +264,11 @@ mod tests {
         assert_eq!(Framing::of("application/problem+json"), Some(Framing::Json));
         assert_eq!(Framing::of("application/x-ndjson"), Some(Framing::Lines));
         assert_eq!(Framing::of(""), Some(Framing::Json));
+        assert_eq!(Framing::of("application/Stream+JSON"), Some(Framing::Lines));
+        assert_eq!(Framing::of("TEXT/JSON "), Some(Framing::Json));
+        assert_eq!(Framing::of("application/vnd.amazon.eventstream"), Some(Framing::AwsEvents));
         assert_eq!(Framing::of("audio/mpeg"), None);
+        assert_eq!(Framing::of("json"), None);
     }
 
     #[test]

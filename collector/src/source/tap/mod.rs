@@ -13,6 +13,7 @@ pub mod form;
 pub mod frames;
 pub mod framing;
 pub mod json;
+mod needles;
 
 use std::io::{self, Write};
 
@@ -178,6 +179,12 @@ impl Sink for Picked {
             }
             _ => self.told.take(slot, value),
         }
+    }
+
+    fn is_known(&self, slot: u8, text: &[u8]) -> bool {
+        slot == MODEL
+            && !text.is_empty()
+            && self.told.model.as_deref().is_some_and(|known| known.as_bytes() == text)
     }
 
     fn encoded_begins(&mut self) {

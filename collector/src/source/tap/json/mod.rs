@@ -34,6 +34,11 @@ pub trait Sink {
     /// The value of a `Want::Scalar`.
     fn value(&mut self, slot: u8, value: Value<'_>);
 
+    /// Telling this text at a place of this slot would change nothing.
+    fn is_known(&self, _slot: u8, _text: &[u8]) -> bool {
+        false
+    }
+
     /// A string of a `Want::Encoded` begins; the one before may have been broken off.
     fn encoded_begins(&mut self) {}
 
@@ -108,6 +113,11 @@ impl Default for Reader {
 }
 
 impl Reader {
+    /// No document has begun.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Value && self.depth == 0
+    }
+
     /// Forgets an unfinished document: the next byte begins a new one.
     pub fn reset(&mut self) {
         (self.state, self.depth, self.skipped, self.place) = (State::Value, 0, 0, Some(ROOT));
