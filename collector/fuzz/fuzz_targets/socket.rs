@@ -153,6 +153,11 @@ fuzz_target!(|bytes: &[u8]| {
         Case { server: &framed(rest, framing), is_compressed, ..case }.checked(seed, messages)
     };
     let whole = sent(Framing::Whole, case.is_compressed);
-    assert_eq!(sent(Framing::Fragments(usize::from(how >> 3) + 1), case.is_compressed), whole, "in fragments");
-    assert_eq!(sent(Framing::Compressed, true), whole, "compressed");
+    // Making a compressor takes most of a run.
+    if how & 32 == 32 {
+        assert_eq!(sent(Framing::Compressed, true), whole, "compressed");
+    } else {
+        let length = usize::from(how >> 3) + 1;
+        assert_eq!(sent(Framing::Fragments(length), case.is_compressed), whole, "in fragments");
+    }
 });
