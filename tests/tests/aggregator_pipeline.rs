@@ -170,7 +170,7 @@ async fn a_receipt_ok_means_that_kafka_has_it() {
     let mut rig = Rig::start().await;
     let listen = format!("127.0.0.1:{}", weighbridge_tests::processes::free_port());
     let ingest = rig.stage(&["ingest"], &[("WEIGHBRIDGE_INGEST_LISTEN", listen.clone())]).await;
-    rig.run(&["ready", &ingest.admin]);
+    rig.becomes_ready(&ingest).await;
     let mut edge = Edge::new(1);
     let cells = [(key(1, Openness::OpenPermissive), counts(3, 4, 5))];
     let first: Vec<Bytes> = (0..50).map(|n| edge.report(midnight(1) + n * 60, &cells)).collect();

@@ -90,6 +90,15 @@ impl Rig {
         self.start_stage(arguments, environment, "/readyz").await
     }
 
+    /// `ready` ends well: it was ready before, but on a busy machine what it asks of Kafka may be late for once.
+    pub async fn becomes_ready(&self, stage: &Stage) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.command().args(["ready", &stage.admin]).output().unwrap().status.success() {
+            assert!(Instant::now() < deadline, "{} is not ready", stage.admin);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// A stage whose process answers on `path` of its admin port.
     pub async fn start_stage(&self, arguments: &[&str], environment: &[(&str, String)], path: &str) -> Stage {
         let admin = format!("127.0.0.1:{}", free_port());
