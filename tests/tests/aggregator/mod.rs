@@ -93,7 +93,7 @@ impl Rig {
     /// `ready` ends well: it was ready before, but on a busy machine what it asks of Kafka may be late for once.
     pub async fn becomes_ready(&self, stage: &Stage) {
         let deadline = Instant::now() + LIMIT;
-        while !self.command().args(["ready", &stage.admin]).output().unwrap().status.success() {
+        while !self.output(&["ready", &stage.admin]).status.success() {
             assert!(Instant::now() < deadline, "{} is not ready", stage.admin);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
